@@ -1,0 +1,47 @@
+# Needs make, Python 3.11 or newer, and pip. Everything is installed into .venv.
+
+PYTHON ?= python3
+CORES ?= $(shell getconf _NPROCESSORS_ONLN)
+PYTEST_ARGS ?=
+
+# The workflow's rules call the installed command line by its name.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+INSTALL = .venv/bin/python -m pip install --quiet -c constraints.txt
+CHECK_PYTHON = import sys; sys.exit(sys.version_info < (3, 11) and \
+	"resampled-priors needs Python 3.11 or newer, and $(PYTHON) is " + sys.version.split()[0] + \
+	". Name another one: make PYTHON=python3.11")
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint clean
+
+help:  ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
+
+.venv/.installed: pyproject.toml constraints.txt
+	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	$(PYTHON) -m venv .venv
+	$(INSTALL) -e '.[test]'
+	@touch $@
+
+.venv/.installed-dev: .venv/.installed
+	$(INSTALL) -e '.[dev]'
+	@touch $@
+
+demo: .venv/.installed  ## every table and figure, at a small budget, into results/demo
+	.venv/bin/snakemake all --cores $(CORES) --configfile config/demo.yaml
+	@echo "Tables and figures are in results/demo"
+
+test: .venv/.installed  ## run the tests; PYTEST_ARGS="-k packaging" selects
+	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(CORES) $(PYTEST_ARGS)
+
+lint: .venv/.installed-dev  ## check style: ruff, snakefmt, snakemake --lint
+	.venv/bin/ruff check
+	.venv/bin/ruff format --check
+	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/snakemake --lint
+
+# .snakemake stays: it knows with which settings the real results were made.
+clean:  ## remove .venv, results/demo and caches; other results stay
+	rm -rf .venv results/demo .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

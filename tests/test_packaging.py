@@ -1,0 +1,93 @@
+"""The files around the package agree with each other: pins, version, citation, make targets."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
+PROJECT = PYPROJECT["project"]
+TARGETS = ["help", "demo", "test", "lint", "clean"]
+
+
+def distribution_names(requirements):
+    """Lower-case names of the requirements, extras of this package itself left out."""
+    names = {re.match(r"[\w.-]+", requirement)[0].lower() for requirement in requirements}
+    return names - {PROJECT["name"]}
+
+
+def exact_pins(lines):
+    return dict(line.split("==") for line in lines if "==" in line and not line.startswith("#"))
+
+
+@pytest.fixture(scope="module")
+def constraints():
+    return exact_pins((ROOT / "constraints.txt").read_text().splitlines())
+
+
+@pytest.fixture(scope="module")
+def extras():
+    return {
+        name: distribution_names(requirements)
+        for name, requirements in PROJECT["optional-dependencies"].items()
+    }
+
+
+def test_every_direct_dependency_is_pinned(constraints, extras):
+    direct = distribution_names(PROJECT["dependencies"]).union(*extras.values())
+    assert direct <= constraints.keys()
+
+
+def test_constraints_are_exact_versions_sorted_by_name():
+    lines = (ROOT / "constraints.txt").read_text().splitlines()
+    pins = [line for line in lines if not line.startswith("#")]
+    assert all(re.fullmatch(r"[a-z0-9.-]+==[0-9][0-9a-z.]*", pin) for pin in pins)
+    names = [pin.split("==")[0] for pin in pins]
+    assert names == sorted(set(names))
+
+
+def test_build_backend_has_the_constrained_version(constraints):
+    assert exact_pins(PYPROJECT["build-system"]["requires"]) == {
+        "setuptools": constraints["setuptools"]
+    }
+
+
+def test_conda_environment_states_the_same_pins(constraints, extras):
+    environment = yaml.safe_load((ROOT / "environment.yml").read_text())
+    assert environment["name"] == PROJECT["name"]
+    assert environment["channels"] == ["conda-forge"]
+    (by_pip,) = (entry["pip"] for entry in environment["dependencies"] if isinstance(entry, dict))
+    assert by_pip[0] == "-c constraints.txt"
+    assert by_pip[-1] == "-e .[test]"
+    wanted = distribution_names(PROJECT["dependencies"]) | extras["test"] | extras["workflow"]
+    assert exact_pins(by_pip) == {name: constraints[name] for name in wanted}
+
+
+def test_licence_is_the_declared_one():
+    assert PROJECT["license"] == "MIT"
+    assert (ROOT / "LICENSE").read_text().startswith("MIT License\n")
+
+
+def test_citation_names_this_version_and_the_paper():
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert {"cff-version", "message", "title", "authors"} <= citation.keys()
+    assert citation["version"] == PROJECT["version"]
+    assert citation["license"] == PROJECT["license"]
+    (paper,) = citation["references"]
+    assert [author["family-names"] for author in paper["authors"]] == ["Bauer", "Mnih"]
+    assert paper["identifiers"][0]["value"] == "arXiv:1810.11428"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_make_knows_its_targets(target):
+    dry_run = subprocess.run(["make", "--dry-run", target], cwd=ROOT, capture_output=True)
+    assert dry_run.returncode == 0, dry_run.stderr.decode()
+
+
+def test_make_lists_its_targets():
+    listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert re.findall(r"^  make (\w+)\t", listing.stdout, re.MULTILINE) == TARGETS
