@@ -1,0 +1,142 @@
+"""The evaluation-time estimate of Z = E_π[a(z)]: eq. A.17, with its standard error.
+
+Sums are kept in float64, candidates are drawn in batches, and symmetric proposals are drawn in
+antithetic pairs (z, 2μ − z), which count as one observation each in the standard error.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import (
+    Cauchy,
+    Distribution,
+    Independent,
+    Laplace,
+    MultivariateNormal,
+    Normal,
+    StudentT,
+    Uniform,
+)
+from tqdm import tqdm
+
+from .lars import MAX_BLOCK, LogAcceptance
+
+
+@dataclass(frozen=True)
+class ZEstimate:
+    """An estimate of Z and of log Z (nats), each with its standard error.
+
+    The standard error of log Z is that of Z divided by Z (first order); it is infinite where no
+    proposal was accepted, or where one observation alone gives no error.
+    """
+
+    mean: float
+    standard_error: float
+    num_samples: int
+
+    @property
+    def log_mean(self) -> float:
+        return math.log(self.mean) if self.mean > 0 else -math.inf
+
+    @property
+    def log_standard_error(self) -> float:
+        return self.standard_error / self.mean if self.mean > 0 else math.inf
+
+
+def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
+    """The μ with π(μ + z) = π(μ − z), or None where the family is not known to have one."""
+    if isinstance(proposal, Independent):
+        return centre_of_symmetry(proposal.base_dist)
+    if isinstance(proposal, Normal | Laplace | Cauchy | StudentT | MultivariateNormal):
+        return proposal.loc
+    if isinstance(proposal, Uniform):
+        return (proposal.low + proposal.high) / 2
+    return None
+
+
+@torch.no_grad()
+def running_z_estimates(
+    proposal: Distribution | nn.Module,
+    log_a: LogAcceptance,
+    num_samples: int,
+    batch_size: int = MAX_BLOCK,
+    antithetic: bool | None = None,
+) -> Iterator[ZEstimate]:
+    """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18)."""
+    if num_samples < 2:
+        raise ValueError(f"num_samples must be at least 2, got {num_samples}")
+    proposal = proposal() if isinstance(proposal, nn.Module) else proposal
+    centre = centre_of_symmetry(proposal)
+    if antithetic and centre is None:
+        raise ValueError(f"{type(proposal).__name__} is not known to be symmetric: no antithetic")
+    paired = centre is not None if antithetic is None else antithetic
+    group = 2 if paired else 1  # proposals per independent observation
+    count, mean, squares = 0, 0.0, 0.0  # Welford's: squares = Σ (observation − mean)²
+    while group * count < num_samples:
+        size = min(batch_size, num_samples - group * count)
+        z = proposal.sample((math.ceil(size / group),))
+        a = log_a(z).double().exp()
+        if paired:
+            a = (a + log_a(2 * centre - z).double().exp()) / 2
+        batch_mean = a.mean()
+        batch = torch.stack([batch_mean, (a - batch_mean).square().sum()]).tolist()
+        if not math.isfinite(batch[0]):
+            raise ValueError("the acceptance function gave a value that is not finite")
+        total = count + a.numel()
+        shift = batch[0] - mean
+        mean += shift * a.numel() / total
+        squares += batch[1] + shift**2 * count * a.numel() / total
+        count = total
+        variance = squares / (count - 1) if count > 1 else math.inf
+        yield ZEstimate(mean, math.sqrt(variance / count), group * count)
+
+
+def estimate_z(
+    proposal: Distribution | nn.Module,
+    log_a: LogAcceptance,
+    num_samples: int = 10**8,
+    batch_size: int = MAX_BLOCK,
+    antithetic: bool | None = None,
+    target_log_standard_error: float | None = None,
+    progress: bool = False,
+) -> ZEstimate:
+    """Z = E_π[a(z)] by Monte Carlo (eq. A.17).
+
+    Args:
+        proposal: anything with ``sample((n,))``, or a lazy module that gives one.
+        log_a: z (n, ...) -> log a(z) (n,).
+        num_samples: S, how many proposals at the most; rounded up to whole pairs.
+        batch_size: proposals held at a time.
+        antithetic: draw pairs (z, 2μ − z); None does so where the proposal is known to be
+            symmetric.
+        target_log_standard_error: stop once the standard error of log Z (nats) is this small,
+            looked at only after 10 batches, since the first few say little about rare events.
+        progress: show a progress bar.
+
+    Raises:
+        ValueError: fewer than 2 samples; antithetic pairs asked of a proposal not known to be
+            symmetric; an acceptance function that gives NaN.
+
+    Example:
+        >>> from torch.distributions import Normal
+        >>> estimate_z(Normal(0.0, 1.0), lambda z: -z**2 / 2, 100_000).num_samples
+        100000
+    """
+    with tqdm(
+        total=num_samples, unit="sample", unit_scale=True, desc="Z", disable=not progress
+    ) as bar:
+        for batches, estimate in enumerate(
+            running_z_estimates(proposal, log_a, num_samples, batch_size, antithetic), start=1
+        ):
+            bar.update(estimate.num_samples - bar.n)
+            bar.set_postfix_str(f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}")
+            if (
+                target_log_standard_error is not None
+                and batches >= 10
+                and estimate.log_standard_error <= target_log_standard_error
+            ):
+                break
+    return estimate
