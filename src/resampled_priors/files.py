@@ -1,0 +1,67 @@
+"""Files that are either whole or absent, and the one error type meant for the user's eyes."""
+
+import hashlib
+import json
+import os
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+
+class ResampledPriorsError(Exception):
+    """An error the user can act on: one line that says what is wrong and what to do about it."""
+
+
+@contextmanager
+def atomic_write(path: str | Path) -> Iterator[Path]:
+    """Yield a temporary path beside `path`; when the block ends well it becomes `path`.
+
+    The temporary file keeps the suffix of `path`, because some writers choose their format by it.
+    It is removed when the block fails. The folder is made when it is missing.
+
+    Raises:
+        ResampledPriorsError: the file system refused (disk full, no permission ...).
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with open(temporary, "rb+") as file:
+            os.fsync(
+                file.fileno()
+            )  # else a power cut could leave an empty file under the new name
+        os.replace(temporary, path)
+    except OSError as error:
+        reason = error.strerror or error
+        raise ResampledPriorsError(f"{path} could not be written: {reason}.") from error
+    finally:
+        with suppress(OSError):  # nothing is left when all went well
+            temporary.unlink()
+
+
+def write_json(path: str | Path, obj: Any) -> None:
+    """Write `obj` as indented JSON, whole or not at all. NaN and infinities are refused."""
+    text = json.dumps(obj, indent=2, allow_nan=False) + "\n"  # before the file is touched
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def read_json(path: str | Path) -> Any:
+    """Read a JSON file; a missing or damaged one raises a ResampledPriorsError naming it."""
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise ResampledPriorsError(f"{path} is missing: make it first.") from error
+    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+        raise ResampledPriorsError(
+            f"{path} is not a whole JSON file ({error}): delete it and make it again."
+        ) from error
+
+
+def sha256(path: str | Path) -> str:
+    """Return the SHA-256 of a file's content, in hexadecimal (OSError when it cannot be read)."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
