@@ -174,7 +174,7 @@ def _verify(
         raise ResampledPriorsError(
             f"{source} is not the published file: its {algorithm} is {found}, "
             f"expected {expected}; delete it and get the published file, or list the data set "
-            "under data.accept_unverified in the config (every number made from it is then marked)."
+            "under data.accept_unverified in the config (its numbers are then marked)."
         )
     return found == expected
 
