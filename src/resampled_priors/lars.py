@@ -28,6 +28,7 @@ from .networks import mlp
 
 LogAcceptance = Callable[[Tensor], Tensor]
 MAX_BLOCK = 100_000
+MIN_LOG_Z = -690.0  # Z = 1e-300: p_T has reached its limit for Z -> 0, and exp does not underflow
 
 
 class AcceptanceFunction(nn.Module):
@@ -78,8 +79,9 @@ def log_resampled_density(
     if truncation == 1:
         return log_proposal.expand_as(log_acceptance)  # A.15
     # In float64: Z may be 1e-30 or 1 to rounding, and T 1e9; these are a number or two a batch.
-    log_z64 = log_z.double().clamp(max=-torch.finfo(torch.float64).eps)
-    log_alpha = (truncation - 1) * torch.log1p(-log_z64.exp())
+    log_z64 = log_z.double().clamp(min=MIN_LOG_Z)
+    log_reject = torch.log1p(-log_z64.clamp(max=-torch.finfo(torch.float64).eps).exp())
+    log_alpha = (truncation - 1) * log_reject
     log_gain = torch.log(-torch.expm1(log_alpha)) - log_z64  # log (1 − α_T) / Z
     dtype = log_acceptance.dtype
     return log_proposal + torch.logaddexp(  # eq. 4, A.14
@@ -145,7 +147,7 @@ def sample_resampled(
     counts: list[Tensor] = []
     found, drawn, rejected = 0, 0, 0  # rejected: candidates since the last end, before this block
     per_sample = min(expected_proposals or 16.0, truncation or math.inf)
-    while found < num_samples:
+    while found < num_samples or not samples:
         wanted = math.ceil(1.1 * per_sample * (num_samples - found)) + 16
         candidates = proposal.sample((min(wanted, MAX_BLOCK),))
         num_candidates = candidates.shape[0]
@@ -227,7 +229,7 @@ class ResampledDistribution(Distribution):
     @property
     def expected_proposals(self) -> Tensor:
         """Expected candidates per sample: (1 − (1−Z)^T) / Z, or 1/Z untruncated; shape ()."""
-        log_z = self.log_z.double()
+        log_z = self.log_z.double().clamp(min=MIN_LOG_Z)
         if self.truncation is None:
             return (-log_z).exp()
         log_alpha = self.truncation * torch.log1p(-log_z.exp().clamp(max=1 - 1e-16))

@@ -5,6 +5,7 @@ MLP layers and ReLU after convolutions.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +31,7 @@ def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
     end: tanh after the last layer too, as a nested MLP has it.
     """
     layers: list[nn.Module] = []
-    for inputs, outputs in zip(sizes[:-1], sizes[1:], strict=True):
+    for inputs, outputs in pairwise(sizes):
         layers += [linear(inputs, outputs), nn.Tanh()]
     return nn.Sequential(*(layers if end else layers[:-1]))
 

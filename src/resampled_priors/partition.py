@@ -20,9 +20,9 @@ from torch.distributions import (
     StudentT,
     Uniform,
 )
-from tqdm import tqdm
 
 from .lars import MAX_BLOCK, LogAcceptance
+from .progress import progress_bar
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def estimate_z(
         >>> estimate_z(Normal(0.0, 1.0), lambda z: -z**2 / 2, 100_000).num_samples
         100000
     """
-    with tqdm(
+    with progress_bar(
         total=num_samples, unit="sample", unit_scale=True, desc="Z", disable=not progress
     ) as bar:
         for batches, estimate in enumerate(

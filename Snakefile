@@ -1,0 +1,33 @@
+# Resampled Priors for VAEs: every table and figure of the paper, from raw data.
+#
+#   snakemake --cores 8 tables                     all eight tables
+#   snakemake --cores 8 results/tableD3.md         one table and the runs it needs
+#   snakemake --cores 2 results/runs/dynamic_mnist/vae/lars_T50/seed0/metrics.json     one cell
+
+from snakemake.utils import min_version
+
+min_version("9.12")
+
+
+configfile: "config.yaml"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+include: "workflow/rules/figures.smk"
+
+
+localrules:
+    all,
+    tables,
+    figures,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.tables.input,
+        rules.figures.input,

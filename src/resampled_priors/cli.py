@@ -1,0 +1,177 @@
+"""The command line: one command for each step of the workflow, each usable by hand."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from .experiment import Config, Run, budget, load_config, resolve_run, resolve_table
+from .files import ResampledPriorsError
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    help="Regenerate the tables and figures of 'Resampled Priors for VAEs' (LARS), step by step. "
+    "Snakemake calls these commands; each also works by hand.",
+)
+
+RunFolder = Annotated[
+    Path, typer.Argument(help="…/runs/DATASET/MODEL/PRIOR/seedN, such as Snakemake asks for.")
+]
+ConfigFiles = Annotated[
+    list[Path],
+    typer.Option("--configfile", help="Config file; repeat it to lay one over another."),
+]
+ConfigValues = Annotated[
+    list[str] | None, typer.Option("--config", help="KEY=VALUE over the config, as budget=paper.")
+]
+Device = Annotated[
+    str | None, typer.Option(help="auto, cpu, cuda, cuda:N; default: the config's.")
+]
+Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
+SettingsText = Annotated[
+    str | None, typer.Option(help="Resolved settings as JSON, in the place of the config.")
+]
+DEFAULT_CONFIG = [Path("config.yaml")]
+
+
+def settings_from(
+    text: str | None, configfile: list[Path], values: list[str] | None, resolve: Any
+) -> Config:
+    """The settings given as JSON, or what ``resolve`` makes of the config."""
+    if text is None:
+        return resolve(load_config(configfile, values))
+    try:
+        return json.loads(text)
+    except ValueError as error:
+        raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
+
+
+def use_device(device: str | None, threads: int) -> str:
+    """Set the thread count; the device's name, 'auto' resolved.
+
+    Raises:
+        ResampledPriorsError: the device is not there.
+    """
+    import torch
+
+    torch.set_num_threads(threads)
+    device = device or "auto"
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise ResampledPriorsError(
+            f"device '{device}' cannot be used ({str(error).splitlines()[0]}): use --device cpu"
+        ) from error
+    return device
+
+
+@app.command()
+def prepare(
+    dataset: Annotated[str, typer.Argument(help="static_mnist, dynamic_mnist, omniglot, …")],
+    output: Annotated[Path, typer.Option(help="The prepared file to write (.safetensors).")],
+    raw: Annotated[Path, typer.Option(help="Folder for downloads.")] = Path("data/raw"),
+    mirror: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder looked in before the network.", envvar="RESAMPLED_PRIORS_MIRROR"
+        ),
+    ] = None,
+    accept_unverified: Annotated[
+        bool, typer.Option(help="Take files that are not the published ones; they are marked.")
+    ] = False,
+) -> None:
+    """Fetch, verify and split a data set into one prepared file."""
+    from .data import prepare as prepare_dataset
+
+    prepare_dataset(
+        dataset, output, raw_folder=raw, mirror=mirror, accept_unverified=accept_unverified
+    )
+    print(f"prepared {dataset} in {output}")
+
+
+@app.command()
+def train(
+    run: RunFolder,
+    data: Annotated[Path, typer.Option(help="The prepared data set.")],
+    base: Annotated[
+        Path | None, typer.Option(help="Post hoc: the base run's model.safetensors.")
+    ] = None,
+    settings: SettingsText = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Train one run: writes model.safetensors, training.csv and run.json."""
+    resolved = settings_from(
+        settings, configfile, config, lambda c: resolve_run(c, Run.from_folder(run))
+    )
+    device = use_device(device, threads)
+    from .runs import train_run
+
+    train_run(run, resolved, data, base, device)
+
+
+@app.command()
+def estimate_z(
+    run: RunFolder,
+    settings: SettingsText = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Estimate Z of a trained run: writes z.json."""
+    resolved = settings_from(settings, configfile, config, budget)
+    device = use_device(device, threads)
+    from .runs import estimate_run_z
+
+    estimate_run_z(run, resolved["z_samples"], resolved.get("z_target"), device)
+
+
+@app.command()
+def evaluate(
+    run: RunFolder,
+    data: Annotated[Path, typer.Option(help="The prepared data set.")],
+    settings: SettingsText = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
+    resolved = settings_from(settings, configfile, config, budget)
+    device = use_device(device, threads)
+    from .runs import evaluate_run
+
+    evaluate_run(run, data, resolved["importance_samples"], device)
+
+
+@app.command()
+def table(
+    name: Annotated[str, typer.Argument(help="table1, table2, tableD1 … tableD6")],
+    results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    settings: SettingsText = None,
+) -> None:
+    """Build a table from the runs that are there: writes NAME.csv, NAME.md and NAME.tex."""
+    resolved = settings_from(settings, configfile, config, lambda c: resolve_table(c, name))
+    from .tables import write_table
+
+    write_table(name, resolved, results)
+
+
+def main() -> None:
+    """Run the command line; an error the user can mend is one line and exit status 1."""
+    try:
+        app()
+    except ResampledPriorsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(1)

@@ -1,0 +1,146 @@
+"""Test metrics: the importance-weighted NLL, the ELBO and its parts, with standard errors."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file
+from torch import Tensor
+
+from .experiment import Config
+from .files import ResampledPriorsError, read_json
+from .models import LatentVariableModel, build_model
+from .partition import ZEstimate, estimate_z
+from .progress import progress_bar
+
+ROWS = 4_000  # latent samples decoded at a time: bounds the memory, whatever K is
+
+
+@torch.no_grad()
+def importance_weighted_terms(
+    model: LatentVariableModel, images: Tensor, num_samples: int, progress: bool = False
+) -> dict[str, Tensor]:
+    """Per-image estimates in nats, each of shape (images,), in float64.
+
+    ``log_likelihood``: log 1/K Σ_k p(x|z_k) p(z_k) / q(z_k|x); ``recons``: −E_q log p(x|z);
+    ``kl``: E_q[log q(z|x) − log p(z)]; all from the same K samples.
+
+    Args:
+        images: binary images as floats, shape (images, 784).
+        num_samples: K.
+    """
+    columns: dict[str, list[Tensor]] = {"log_likelihood": [], "recons": [], "kl": []}
+    batch_size = max(1, ROWS // num_samples)
+    with progress_bar(total=len(images), unit="image", desc="NLL", disable=not progress) as bar:
+        for x in images.split(batch_size):
+            log_weights, recons, kl = [], 0.0, 0.0
+            for start in range(0, num_samples, ROWS):
+                terms = model.log_weight_terms(x, min(ROWS, num_samples - start))
+                log_likelihood, log_prior, log_posterior = (term.double() for term in terms)
+                log_weights.append(log_likelihood + log_prior - log_posterior)
+                recons = recons - log_likelihood.sum(0) / num_samples
+                kl = kl + (log_posterior - log_prior).sum(0) / num_samples
+            bound = torch.logsumexp(torch.cat(log_weights), dim=0) - math.log(num_samples)
+            columns["log_likelihood"].append(bound)
+            columns["recons"].append(recons)
+            columns["kl"].append(kl)
+            bar.update(len(x))
+    return {name: torch.cat(values) for name, values in columns.items()}
+
+
+def evaluate(
+    model: LatentVariableModel, images: Tensor, num_samples: int, progress: bool = False
+) -> dict[str, float]:
+    """NLL, negative ELBO and its parts in nats, each with its standard error over the images.
+
+    Raises:
+        ResampledPriorsError: a metric that is not finite.
+    """
+    terms = importance_weighted_terms(model, images, num_samples, progress)
+    columns = {
+        "nll": -terms["log_likelihood"],
+        "elbo": terms["recons"] + terms["kl"],
+        "kl": terms["kl"],
+        "recons": terms["recons"],
+    }
+    metrics = {}
+    for name, values in columns.items():
+        metrics[name] = values.mean().item()
+        error = values.std() / math.sqrt(len(values))
+        metrics[f"{name}_se"] = error.item() if len(values) > 1 else None
+        if not math.isfinite(metrics[name]):
+            raise ResampledPriorsError(
+                f"{name} is {metrics[name]}: the model gives values that are not finite; "
+                "look at its training.csv and train it again"
+            )
+    return metrics
+
+
+def estimate_model_z(
+    model: LatentVariableModel, num_samples: int, target: float | None, progress: bool = False
+) -> ZEstimate:
+    """Z of the model's resampled part, stored in it; Z = 1 without error where there is none."""
+    part = model.resampled_part()
+    if part is None:
+        return ZEstimate(mean=1.0, standard_error=0.0, num_samples=0)
+    estimate = estimate_z(
+        part.proposal,
+        part.log_a,
+        num_samples,
+        target_log_standard_error=target,
+        progress=progress,
+    )
+    if estimate.mean == 0:
+        raise ResampledPriorsError(
+            f"none of {estimate.num_samples} proposals has an acceptance probability above 0: "
+            "Z cannot be estimated; raise z_samples or lower the truncation T"
+        )
+    part.log_z.fill_(estimate.log_mean)
+    return estimate
+
+
+def load_model(settings: Config, weights: Path, device: str = "cpu") -> LatentVariableModel:
+    """The model of resolved settings with the weights of a safetensors file, in eval mode.
+
+    Raises:
+        ResampledPriorsError: a file that is missing, damaged, or of another model.
+    """
+    model = build_model(settings)
+    try:
+        model.load_state_dict(load_file(weights))
+    except FileNotFoundError as error:
+        raise ResampledPriorsError(f"{weights} is missing: train this run first") from error
+    except Exception as error:  # safetensors raises several types of its own
+        reason = str(error).splitlines()[0]
+        raise ResampledPriorsError(
+            f"{weights} cannot be used ({reason}): delete it and train this run again"
+        ) from error
+    return model.eval().to(device)
+
+
+def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
+    """The trained model of a run folder, its estimated Z stored in it, ready to use.
+
+    Raises:
+        ResampledPriorsError: a file of the run that is missing or damaged.
+    """
+    folder = Path(folder)
+    settings = read_run(folder)["settings"]
+    model = load_model(settings, folder / "model.safetensors", device)
+    part = model.resampled_part()
+    if part is not None:
+        part.log_z.fill_(read_json(folder / "z.json")["log_z"])
+    return model
+
+
+def read_run(folder: Path) -> dict[str, Any]:
+    """A run's run.json.
+
+    Raises:
+        ResampledPriorsError: missing, damaged, or without settings.
+    """
+    run = read_json(folder / "run.json")
+    if not isinstance(run, dict) or "settings" not in run:
+        raise ResampledPriorsError(f"{folder / 'run.json'} holds no settings: train the run again")
+    return run

@@ -1,0 +1,306 @@
+"""From config to runs: which (data set, model, prior, seed) each table needs, and their settings.
+
+Nothing here imports torch: Snakemake reads this module at every start.
+"""
+
+import difflib
+from dataclasses import asdict, dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from .files import ResampledPriorsError
+
+Config = dict[str, Any]
+METRICS = ("nll", "elbo", "kl", "recons", "z")
+
+
+@dataclass(frozen=True)
+class Run:
+    """One trained model: the coordinates that are its folder."""
+
+    dataset: str
+    model: str
+    prior: str
+    seed: int
+
+    @property
+    def folder(self) -> str:
+        """Relative to the results folder."""
+        return f"runs/{self.dataset}/{self.model}/{self.prior}/seed{self.seed}"
+
+    @classmethod
+    def from_folder(cls, folder: str | Path) -> "Run":
+        """Read the coordinates off …/runs/{dataset}/{model}/{prior}/seed{seed}.
+
+        Raises:
+            ResampledPriorsError: the path has another form.
+        """
+        parts = Path(folder).absolute().parts[-5:]
+        seed = parts[-1].removeprefix("seed")
+        if len(parts) < 5 or parts[0] != "runs" or parts[-1] == seed or not seed.isdigit():
+            raise ResampledPriorsError(
+                f"{folder} is not a run folder: it should end in runs/DATASET/MODEL/PRIOR/seedN"
+            )
+        return cls(parts[1], parts[2], parts[3], int(seed))
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of a table: a metric of some runs, or a number quoted from elsewhere."""
+
+    row: str
+    column: str
+    metric: str
+    dataset: str
+    model: str | None = None
+    prior: str | None = None
+    quoted: float | None = None
+
+    @property
+    def measured(self) -> bool:
+        return self.model is not None and self.prior is not None
+
+    @property
+    def coordinates(self) -> str:
+        return f"{self.dataset}/{self.model}/{self.prior}"
+
+
+# ---- reading and checking -----------------------------------------------------------------
+
+
+def merge(base: Config, overlay: Config) -> Config:
+    """``base`` with ``overlay`` laid over it, mapping by mapping, as Snakemake does."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
+    """The config files laid over one another, then ``key=value`` pairs, checked.
+
+    Raises:
+        ResampledPriorsError: a file that is missing or not YAML, or a config that is wrong.
+    """
+    config: Config = {}
+    for path in paths:
+        try:
+            config = merge(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+            reason = " ".join(str(error).split())
+            raise ResampledPriorsError(f"config file {path} cannot be read: {reason}") from error
+    for pair in values or []:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ResampledPriorsError(f"--config wants KEY=VALUE, got '{pair}'")
+        config = merge(config, {key: yaml.safe_load(value)})
+    validate_config(config)
+    return config
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = yaml.safe_load(files(__package__).joinpath("config.schema.yaml").read_text())
+    return jsonschema.Draft202012Validator(schema)
+
+
+def validate_config(config: Config) -> None:
+    """Check a whole config against the schema and its names against one another.
+
+    Raises:
+        ResampledPriorsError: one line that names the key and the remedy.
+    """
+    errors = sorted(_validator().iter_errors(config), key=lambda e: list(map(str, e.path)))
+    if errors:
+        raise ResampledPriorsError(_schema_message(errors[0]))
+    lookup(config, "budgets", config["budget"], "budget")
+    for dataset in config["data"]["accept_unverified"]:
+        lookup(config, "datasets", dataset, "data.accept_unverified")
+    for name, budget in config["budgets"].items():
+        for model in budget.get("models", {}):
+            lookup(config, "models", model, f"budgets.{name}.models")
+    for prior in config["priors"]:
+        resolve_prior(config, prior)
+    for table in config["tables"]:
+        table_cells(config, table)
+
+
+def _schema_message(error: jsonschema.ValidationError) -> str:
+    if error.context:  # of several alternatives, the one that came closest
+        best = jsonschema.exceptions.best_match([error])
+        error = best if best is not None else error
+    place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [key for key in error.instance if key not in known]
+        full = ".".join(filter(None, [place, str(unknown[0])]))
+        return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
+    if error.validator == "required":
+        return f"config: {place or 'the top level'}: {error.message}: add it"
+    if error.schema is False:
+        return f"config: {place}: this key does not belong here: remove it"
+    hint = error.schema.get("description", "")
+    message = f"config: {place}: {error.message}"
+    return f"{message}; it is {hint}" if hint else message
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
+
+
+def lookup(config: Config, section: str, name: str, place: str) -> Config:
+    """``config[section][name]``, or an error that names the place and what is known."""
+    if name not in config[section]:
+        known = list(config[section])
+        raise ResampledPriorsError(
+            f"config: {place}: unknown {section.removesuffix('s')} '{name}': "
+            f"{suggestion(str(name), known)} (defined under {section})"
+        )
+    return config[section][name]
+
+
+# ---- settings of a run --------------------------------------------------------------------
+
+
+def resolve_prior(config: Config, name: str) -> Config:
+    """A prior's settings, with the settings of its proposal in the place of its name.
+
+    Raises:
+        ResampledPriorsError: an unknown prior, proposal or base, or one that cannot serve.
+    """
+    settings = {k: v for k, v in lookup(config, "priors", name, "prior").items() if k != "label"}
+    if settings["family"] == "lars":
+        place = f"priors.{name}.proposal"
+        proposal = lookup(config, "priors", settings["proposal"], place)
+        if proposal["family"] == "lars":
+            raise ResampledPriorsError(
+                f"config: {place}: '{settings['proposal']}' is itself a LARS prior: "
+                "name a prior of another family"
+            )
+        settings["proposal"] = {k: v for k, v in proposal.items() if k != "label"}
+    if "base" in settings:
+        place = f"priors.{name}.base"
+        base = lookup(config, "priors", settings["base"], place)
+        if "base" in base or base["family"] == "lars":
+            raise ResampledPriorsError(
+                f"config: {place}: '{settings['base']}' is itself a LARS prior: "
+                "name a prior of another family"
+            )
+    return {"name": name, **settings}
+
+
+def resolve_run(config: Config, run: Run) -> Config:
+    """All that training a run depends on, and nothing else: a change here retrains it.
+
+    Raises:
+        ResampledPriorsError: a coordinate of the run is not in the config.
+    """
+    dataset = lookup(config, "datasets", run.dataset, "data set")
+    model = lookup(config, "models", run.model, "model")
+    budget = lookup(config, "budgets", config["budget"], "budget")
+    budget = merge(budget, budget.get("models", {}).get(run.model, {}))
+    factor = dataset.get("schedule_factor", 1)
+    training = dict(config["training"])
+    training["iterations"] = budget["iterations"]
+    training["warm_up"] = round(factor * budget["warm_up"])
+    decay_after = budget.get("decay_after")
+    training["decay_after"] = None if decay_after is None else round(factor * decay_after)
+    training["early_stopping"] = dataset.get("early_stopping", False)
+    if not training["early_stopping"]:
+        for key in ("validation_interval", "validation_importance_samples", "patience"):
+            del training[key]
+    return {
+        "dataset": run.dataset,
+        "model": {"name": run.model, **{k: v for k, v in model.items() if k != "label"}},
+        "prior": resolve_prior(config, run.prior),
+        "seed": run.seed,
+        "training": training,
+    }
+
+
+def budget(config: Config) -> Config:
+    """The budget in force."""
+    return lookup(config, "budgets", config["budget"], "budget")
+
+
+# ---- tables -------------------------------------------------------------------------------
+
+
+def table_cells(config: Config, table: str) -> list[Cell]:
+    """The cells of a table, row by row, coordinates checked; cells with nothing in them left out.
+
+    Raises:
+        ResampledPriorsError: an unknown table, data set, model, prior or metric.
+    """
+    settings = lookup(config, "tables", table, "table")
+    cells = []
+    for row in settings["rows"]:
+        for column in settings["columns"]:
+            place = {**settings, **row, **column}
+            cell = Cell(
+                row=row.get("label") or _label(config, row),
+                column=column.get("label") or _label(config, column),
+                metric=place.get("metric", "nll"),
+                dataset=place.get("dataset", ""),
+                model=place.get("model"),
+                prior=place.get("prior"),
+                quoted=row.get("quoted", {}).get(place.get("dataset")),
+            )
+            lookup(config, "datasets", cell.dataset, f"tables.{table}")
+            if cell.measured:
+                lookup(config, "models", cell.model, f"tables.{table}")
+                lookup(config, "priors", cell.prior, f"tables.{table}")
+            elif "quoted" not in row:
+                raise ResampledPriorsError(
+                    f"config: tables.{table}: row '{cell.row}' names no model or prior "
+                    "and quotes nothing: give it a model and a prior, or quoted numbers"
+                )
+            if cell.measured or cell.quoted is not None:
+                cells.append(cell)
+    return cells
+
+
+def _label(config: Config, coordinates: dict[str, Any]) -> str:
+    """The labels of a row's or column's coordinates, joined."""
+    sections = {"dataset": "datasets", "model": "models", "prior": "priors"}
+    labels = [
+        config[section].get(coordinates[key], {}).get("label", coordinates[key])
+        for key, section in sections.items()
+        if key in coordinates
+    ]
+    if "metric" in coordinates:
+        labels.append(coordinates["metric"])
+    return "; ".join(labels)
+
+
+def table_runs(config: Config, table: str) -> list[Run]:
+    """The runs a table shows, each once, in order of appearance."""
+    seeds = budget(config)["seeds"]
+    runs = [
+        Run(cell.dataset, cell.model, cell.prior, seed)
+        for cell in table_cells(config, table)
+        if cell.model is not None and cell.prior is not None
+        for seed in seeds
+    ]
+    return list(dict.fromkeys(runs))
+
+
+def resolve_table(config: Config, table: str) -> Config:
+    """All that a table shows depends on, and nothing else: cells, labels, caption, budget, seeds.
+
+    Raises:
+        ResampledPriorsError: as ``table_cells``.
+    """
+    return {
+        "caption": lookup(config, "tables", table, "table")["caption"],
+        "budget": config["budget"],
+        "seeds": budget(config)["seeds"],
+        "cells": [asdict(cell) for cell in table_cells(config, table)],
+    }

@@ -1,0 +1,324 @@
+"""Training (C.3): Adam, KL warm-up, Algorithm 1's moving average, checkpoints, exact resume."""
+
+import hashlib
+import io
+import json
+import math
+import os
+import time
+from dataclasses import asdict, dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from .data import Dataset
+from .evaluation import estimate_model_z, importance_weighted_terms
+from .experiment import Config
+from .files import ResampledPriorsError, atomic_write
+from .models import LatentVariableModel
+from .partition import estimate_z
+from .progress import progress_bar
+
+LOG_ROWS = 1_000
+CHECKPOINT_SECONDS = 30.0
+VALIDATION_Z_SAMPLES = 1_000_000
+
+
+@dataclass
+class Progress:
+    """Where training stands: all of it but weights, optimizer and generators."""
+
+    iteration: int = 0
+    seconds: float = 0.0
+    rows: list[dict[str, float]] = field(default_factory=list)
+    best_nll: float = math.inf
+    best_iteration: int = 0
+
+
+# ---- one step -----------------------------------------------------------------------------
+
+
+def kl_weight(iteration: int, warm_up: int) -> float:
+    """β, from 0 to 1 in a straight line over the warm-up."""
+    return min(1.0, iteration / warm_up) if warm_up else 1.0
+
+
+def learning_rate(iteration: int, training: Config) -> float:
+    decay_after = training["decay_after"]
+    decayed = decay_after is not None and iteration >= decay_after
+    return training["decayed_learning_rate" if decayed else "learning_rate"]
+
+
+def training_step(
+    model: LatentVariableModel, optimizer: torch.optim.Optimizer, x: Tensor, beta: float
+) -> Tensor:
+    """One step of Adam on −log p(x|z) + β (log q(z|x) − log p(z)), one sample per image.
+
+    Stores the new moving averages of Z. Returns loss, reconstruction and KL terms (nats, means
+    over the batch), shape (3,).
+    """
+    (log_likelihood, log_prior, log_posterior), averages = model.training_terms(x)
+    recons, kl = -log_likelihood.mean(), (log_posterior - log_prior).mean()
+    loss = recons + beta * kl
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    optimizer.step()
+    for part, new_average in averages:
+        part.z_average.copy_(new_average)
+    return torch.stack([loss, recons, kl]).detach()
+
+
+def batch_indices(iteration: int, size: int, batch_size: int, seed: int) -> Tensor:
+    """Row numbers of this iteration's batch: each epoch a permutation of its own.
+
+    A function of the iteration alone, so that a resumed run sees the very same batches. The
+    remainder of an epoch that fills no batch is left out.
+    """
+    batch_size = min(batch_size, size)
+    epoch, position = divmod(iteration, size // batch_size)
+    order = _epoch_order(size, seed, epoch)
+    return order[position * batch_size : (position + 1) * batch_size]
+
+
+@lru_cache(maxsize=1)
+def _epoch_order(size: int, seed: int, epoch: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed * 2**32 + epoch)
+    return torch.randperm(size, generator=generator)
+
+
+# ---- checkpoints --------------------------------------------------------------------------
+
+
+class Checkpoint:
+    """The last two checkpoints of a run, each with a checksum, under a name of its settings.
+
+    They are no outputs that Snakemake knows of: it would delete those before each attempt.
+    """
+
+    def __init__(self, run_folder: Path, settings: Config) -> None:
+        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
+        self.newest = run_folder / "checkpoint" / f"{key}.pt"
+        self.older = self.newest.with_suffix(".older.pt")
+
+    def save(self, content: dict[str, Any]) -> None:
+        buffer = io.BytesIO()
+        torch.save(content, buffer)
+        payload = buffer.getvalue()
+        with atomic_write(self.newest.with_suffix(".new.pt")) as temporary:
+            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
+        if self.newest.exists():
+            os.replace(self.newest, self.older)
+        os.replace(self.newest.with_suffix(".new.pt"), self.newest)
+
+    def load(self, device: str) -> dict[str, Any] | None:
+        """The newest whole checkpoint, or None."""
+        for path in (self.newest.with_suffix(".new.pt"), self.newest, self.older):
+            try:
+                content = path.read_bytes()
+            except FileNotFoundError:
+                continue
+            if hashlib.sha256(content[32:]).digest() == content[:32]:
+                return torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
+            print(f"{path} is damaged: the checkpoint before it is used", flush=True)
+        return None
+
+    def clear(self) -> None:
+        for path in self.newest.parent.glob("*.pt"):
+            path.unlink(missing_ok=True)
+        if self.newest.parent.is_dir() and not any(self.newest.parent.iterdir()):
+            self.newest.parent.rmdir()
+
+
+# ---- the loop -----------------------------------------------------------------------------
+
+
+class Trainer:
+    """Trains one model on one data set; its state is saved and restored whole."""
+
+    def __init__(
+        self, model: LatentVariableModel, data: Dataset, settings: Config, device: str
+    ) -> None:
+        self.model = model.to(device).train()
+        self.settings, self.training, self.device = settings, settings["training"], device
+        self.data = data
+        self.images = data.train.to(device)
+        self.optimizer = torch.optim.Adam(
+            [p for p in model.parameters() if p.requires_grad], fused=True
+        )
+        self.progress = Progress()
+        self.sums = torch.zeros(3, device=device)  # of loss and terms, since the last row
+        self.best_weights: dict[str, Tensor] | None = None
+
+    def start(self) -> None:
+        """Set the moving average of Z to an estimate, since the paper's starts from none."""
+        part = self.model.resampled_part()
+        if part is not None:
+            part.z_average.fill_(estimate_z(part.proposal, part.log_a, 10_000).mean)
+
+    def batch(self, iteration: int) -> Tensor:
+        seed, size = self.settings["seed"], self.training["batch_size"]
+        rows = batch_indices(iteration, len(self.images), size, seed)
+        return self.data.binarize(self.images[rows.to(self.device)])
+
+    def step(self) -> None:
+        iteration = self.progress.iteration
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(iteration, self.training)
+        beta = kl_weight(iteration, self.training["warm_up"])
+        self.sums += training_step(self.model, self.optimizer, self.batch(iteration), beta)
+        self.progress.iteration += 1
+
+    def log(self) -> None:
+        """Add a row of means since the last one.
+
+        Raises:
+            ResampledPriorsError: the loss is not finite.
+        """
+        iteration, rows = self.progress.iteration, self.progress.rows
+        loss, recons, kl = (
+            self.sums / (iteration - (rows[-1]["iteration"] if rows else 0))
+        ).tolist()
+        self.sums.zero_()
+        if not math.isfinite(loss):
+            raise ResampledPriorsError(
+                f"the loss is {loss} at iteration {iteration} (reconstruction {recons}, KL {kl}): "
+                "lower training.learning_rate or lengthen the warm-up, and train again"
+            )
+        part = self.model.resampled_part()
+        row = {
+            "iteration": iteration,
+            "loss": loss,
+            "recons": recons,
+            "kl": kl,
+            "kl_weight": kl_weight(iteration - 1, self.training["warm_up"]),
+            "z": 1.0 if part is None else part.z_average.item(),
+            "learning_rate": learning_rate(iteration - 1, self.training),
+            "seconds": self.progress.seconds,
+            "validation_nll": math.nan,
+        }
+        rows.append(row)
+
+    def validate(self) -> None:
+        """NLL on the validation set; keeps the weights if it is the best so far."""
+        images = self.data.evaluation_images("validation", seed=0).to(self.device)
+        self.model.eval()
+        estimate_model_z(self.model, VALIDATION_Z_SAMPLES, target=0.01)
+        num_samples = self.training["validation_importance_samples"]
+        terms = importance_weighted_terms(self.model, images, num_samples)
+        self.model.train()
+        nll = -terms["log_likelihood"].mean().item()
+        if self.progress.rows:
+            self.progress.rows[-1]["validation_nll"] = nll
+        if nll < self.progress.best_nll:
+            self.progress.best_nll = nll
+            self.progress.best_iteration = self.progress.iteration
+            self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
+
+    def validation_is_due(self) -> bool:
+        if not self.training["early_stopping"]:
+            return False
+        iteration = self.progress.iteration
+        every = self.training["validation_interval"]
+        return iteration % every == 0 or iteration == self.training["iterations"]
+
+    def finished(self) -> bool:
+        iteration = self.progress.iteration
+        if iteration >= self.training["iterations"]:
+            return True
+        if not self.training["early_stopping"]:
+            return False
+        # No model is judged before the KL term has its full weight.
+        since = iteration - max(self.progress.best_iteration, self.training["warm_up"])
+        return since >= self.training["patience"] * self.training["validation_interval"]
+
+    def state(self) -> dict[str, Any]:
+        return {
+            "sums": self.sums,
+            "progress": asdict(self.progress),
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best_weights": self.best_weights,
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self.device != "cpu" else [],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        self.progress = Progress(**state["progress"])
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.best_weights = state["best_weights"]
+        self.sums = state["sums"]
+        torch.set_rng_state(state["random"].cpu())
+        if state["random_cuda"]:
+            torch.cuda.set_rng_state_all([s.cpu() for s in state["random_cuda"]])
+
+
+def train(
+    model: LatentVariableModel,
+    data: Dataset,
+    settings: Config,
+    run_folder: Path,
+    device: str = "cpu",
+    *,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    show_progress: bool = True,
+) -> Progress:
+    """Train a model; write model.safetensors and training.csv to the run folder.
+
+    A checkpoint found there is continued from, to the same result bit by bit (on a CPU).
+
+    Args:
+        model: as built, its frozen parameters without ``requires_grad``.
+        settings: a run's resolved settings (``experiment.resolve_run``).
+        checkpoint_seconds: time between checkpoints.
+
+    Raises:
+        ResampledPriorsError: the loss is not finite, or a file cannot be written.
+    """
+    iterations = settings["training"]["iterations"]
+    log_every = math.ceil(iterations / LOG_ROWS)
+    trainer = Trainer(model, data, settings, device)
+    checkpoint = Checkpoint(run_folder, settings)
+    state = checkpoint.load(device)
+    if state is None:
+        trainer.start()
+    else:
+        trainer.restore(state)
+        print(f"continuing from iteration {trainer.progress.iteration}", flush=True)
+    progress, clock = trainer.progress, time.monotonic()
+    before, saved = progress.seconds, clock
+    with progress_bar(
+        total=iterations, initial=progress.iteration, unit="it", disable=not show_progress
+    ) as bar:
+        while not trainer.finished():
+            trainer.step()
+            bar.update()
+            if progress.iteration % log_every == 0 or progress.iteration == iterations:
+                progress.seconds = before + time.monotonic() - clock
+                trainer.log()
+                row = progress.rows[-1]
+                bar.set_postfix_str(f"loss {row['loss']:.2f} Z {row['z']:.2g}", refresh=False)
+            if trainer.validation_is_due():
+                trainer.validate()
+            if time.monotonic() - saved > checkpoint_seconds:
+                progress.seconds = before + time.monotonic() - clock
+                checkpoint.save(trainer.state())
+                saved = time.monotonic()
+    progress.seconds = before + time.monotonic() - clock
+    write_results(trainer, run_folder)
+    checkpoint.clear()
+    return progress
+
+
+def write_results(trainer: Trainer, run_folder: Path) -> None:
+    """model.safetensors (the best weights, where training stops early) and training.csv."""
+    weights = trainer.best_weights or trainer.model.state_dict()
+    with atomic_write(run_folder / "training.csv") as temporary:
+        pd.DataFrame(trainer.progress.rows).to_csv(temporary, index=False)
+    with atomic_write(run_folder / "model.safetensors") as temporary:
+        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
