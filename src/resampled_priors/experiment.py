@@ -16,7 +16,13 @@ import yaml
 from .files import ResampledPriorsError
 
 Config = dict[str, Any]
-METRICS = ("nll", "elbo", "kl", "recons", "z")
+METRIC_LABELS = {
+    "nll": "NLL",
+    "elbo": "negative ELBO",
+    "kl": "KL",
+    "recons": "reconstruction",
+    "z": "Z",
+}
 
 
 @dataclass(frozen=True)
@@ -276,7 +282,7 @@ def _label(config: Config, coordinates: dict[str, Any]) -> str:
         if key in coordinates
     ]
     if "metric" in coordinates:
-        labels.append(coordinates["metric"])
+        labels.append(METRIC_LABELS[coordinates["metric"]])
     return "; ".join(labels)
 
 
