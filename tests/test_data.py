@@ -327,6 +327,7 @@ def test_mirror_that_is_not_a_folder(folders):
 
 FLIPPED = CONTENT[:500] + b"\x00" + CONTENT[501:]
 WHOLE_GZ = gzip.compress(CONTENT)
+GARBLED_GZ = WHOLE_GZ[:10] + b"\xff" + WHOLE_GZ[11:]  # there is no deflate block of type 3
 
 
 @pytest.mark.parametrize(
@@ -342,6 +343,7 @@ WHOLE_GZ = gzip.compress(CONTENT)
         ("images.bin.gz", WHOLE_GZ[:5], "is damaged or unreadable"),
         ("images.bin.gz", WHOLE_GZ[:-8] + b"\0" + WHOLE_GZ[-7:], "is damaged or unreadable"),
         ("images.bin.gz", WHOLE_GZ[:30] + b"\0\0" + WHOLE_GZ[32:], "is damaged or unreadable"),
+        ("images.bin.gz", GARBLED_GZ, "is damaged or unreadable"),
     ],
 )
 @pytest.mark.parametrize("place", ["mirror", "raw"])
@@ -379,9 +381,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         if what == "busy":
             self.send_error(503)
             return
-        body = {"page": b"<html>Please log in</html>", "gz": WHOLE_GZ, "half": WHOLE_GZ[:99]}.get(
-            what, CONTENT
-        )
+        bodies = {"page": b"<html>Please log in</html>", "gz": WHOLE_GZ, "half": WHOLE_GZ[:99]}
+        body = {**bodies, "garbled": GARBLED_GZ}.get(what, CONTENT)
         self.send_response(200)
         if what != "unannounced":
             self.send_header("Content-Length", str(len(body)))
@@ -407,7 +408,7 @@ def server(monkeypatch):
 
 
 @pytest.mark.parametrize("good", ["plain", "gz"])
-@pytest.mark.parametrize("bad", ["busy", "cut", "unannounced", "page", "half"])
+@pytest.mark.parametrize("bad", ["busy", "cut", "unannounced", "page", "half", "garbled"])
 def test_download_tries_the_next_address(server, folders, bad, good):
     mirror, raw = folders
     file = raw_file(f"{server.url}/{bad}/images.bin", f"{server.url}/{good}/images.bin.gz")
@@ -428,6 +429,7 @@ def test_download_tries_the_next_address(server, folders, bad, good):
         ("unannounced", "is not the published file"),
         ("page", "is not the published file"),
         ("half", "EOFError.*data.mirror"),
+        ("garbled", "error.*data.mirror"),
     ],
 )
 def test_failed_download_leaves_nothing(server, folders, bad, match):

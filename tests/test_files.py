@@ -59,7 +59,9 @@ def test_refusal_of_the_file_system_is_one_line(tmp_path):
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, limits[1]))  # as a full disk would, in part
     try:
-        with pytest.raises(ResampledPriorsError, match="big.json could not be written") as caught:
+        with pytest.raises(
+            ResampledPriorsError, match=r"big\.json could not be written"
+        ) as caught:
             write_json(path, list(range(10_000)))
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -111,7 +113,7 @@ def test_unreadable_json_is_one_line(tmp_path, content):
     path: Path = tmp_path / "metrics.json"
     if content is not None:
         path.write_bytes(content)
-    with pytest.raises(ResampledPriorsError, match="metrics.json is .*make it") as caught:
+    with pytest.raises(ResampledPriorsError, match=r"metrics\.json is .*make it") as caught:
         read_json(path)
     assert "\n" not in str(caught.value)
 

@@ -42,7 +42,7 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def write_json(path: str | Path, obj: Any) -> None:
+def write_json(path: str | Path, obj: object) -> None:
     """Write `obj` as indented JSON, whole or not at all. NaN and infinities are refused."""
     text = json.dumps(obj, indent=2, allow_nan=False) + "\n"  # before the file is touched
     with atomic_write(path) as temporary:
