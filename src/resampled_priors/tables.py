@@ -156,15 +156,16 @@ def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
     below = "\n\n".join(latex(line) for line in lines)
     return "\n".join(
         [
-            r"\documentclass{standalone}",
+            r"\documentclass{article}",
             r"\usepackage{booktabs}",
+            r"\usepackage[landscape,margin=15mm]{geometry}",
+            r"\pagestyle{empty}",
             r"\begin{document}",
-            r"\begin{minipage}{1.6\textwidth}\centering",
+            r"\centering\small",
             latex(heading) + r"\par\medskip",
             tabular.strip() + r"\par\medskip",
             r"\raggedright\footnotesize",
             below,
-            r"\end{minipage}",
             r"\end{document}",
             "",
         ]
