@@ -59,7 +59,7 @@ def maf(features: int, layers: int, hidden: Sequence[int]) -> nn.Module:
 
 def _glorot(flow: nn.Module) -> nn.Module:
     for layer in flow.modules():
-        if isinstance(layer, nn.Linear):
+        if isinstance(layer, nn.Linear | zuko.nn.Linear):  # zuko's is no subclass of torch's
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
     return flow
