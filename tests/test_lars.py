@@ -685,7 +685,7 @@ def test_extremes_of_algorithm_1_in_float32(others, average, smoothing, truncati
         if -1e3 < log_z[i].item() < -1e-5:  # at Z = 1 to rounding α_T is no more than rounding
             values = floats(log_pi[i], log_a_r[i], log_z[i])
             exact_value = exact_density(*values, truncation)
-            assert float(density[i]) == pytest.approx(exact_value, abs=1e-6 * max(scale, 1e4))
+            assert density[i].item() == pytest.approx(exact_value, abs=1e-6 * max(scale, 1e4))
 
 
 @pytest.mark.parametrize("truncation", [2, 100, 10**9, None])

@@ -68,16 +68,18 @@ def running_z_estimates(
     """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18)."""
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, got {batch_size}")
     proposal = proposal() if isinstance(proposal, nn.Module) else proposal
     centre = centre_of_symmetry(proposal)
     if antithetic and centre is None:
         raise ValueError(f"{type(proposal).__name__} is not known to be symmetric: no antithetic")
     paired = centre is not None if antithetic is None else antithetic
     group = 2 if paired else 1  # proposals per independent observation
+    wanted, per_batch = math.ceil(num_samples / group), max(batch_size // group, 1)
     count, mean, squares = 0, 0.0, 0.0  # Welford's: squares = Σ (observation − mean)²
-    while group * count < num_samples:
-        size = min(batch_size, num_samples - group * count)
-        z = proposal.sample((math.ceil(size / group),))
+    while count < wanted:
+        z = proposal.sample((min(per_batch, wanted - count),))
         a = log_a(z).double().exp()
         if paired:
             a = (a + log_a(2 * centre - z).double().exp()) / 2
@@ -109,7 +111,7 @@ def estimate_z(
         proposal: anything with ``sample((n,))``, or a lazy module that gives one.
         log_a: z (n, ...) -> log a(z) (n,).
         num_samples: S, how many proposals at the most; rounded up to whole pairs.
-        batch_size: proposals held at a time.
+        batch_size: proposals held at a time, in whole pairs.
         antithetic: draw pairs (z, 2μ − z); None does so where the proposal is known to be
             symmetric.
         target_log_standard_error: stop once the standard error of log Z (nats) is this small,
@@ -117,8 +119,8 @@ def estimate_z(
         progress: show a progress bar.
 
     Raises:
-        ValueError: fewer than 2 samples; antithetic pairs asked of a proposal not known to be
-            symmetric; an acceptance function that gives NaN.
+        ValueError: fewer than 2 samples, or a batch size below 1; antithetic pairs asked of a
+            proposal not known to be symmetric; an acceptance function that gives NaN.
 
     Example:
         >>> from torch.distributions import Normal
