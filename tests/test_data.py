@@ -16,8 +16,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from resampled_priors import data
-from resampled_priors.data import RAW_FILES, RawFile, binarize, fetch, load_dataset, prepare
+from resampled_priors.data import binarize, load_dataset, prepare
 from resampled_priors.files import ResampledPriorsError
+from resampled_priors.raw_files import RAW_FILES, RawFile, fetch
 
 SIZES = {
     "static_mnist": (50_000, 10_000, 10_000),
@@ -582,7 +583,7 @@ def test_full_disk_leaves_no_prepared_file(tmp_path):
 
 
 def test_other_digits_than_the_known_are_refused(tmp_path, monkeypatch):
-    monkeypatch.setattr(data, "_DIGITS_HASH", "sha256:" + "0" * 64)
+    monkeypatch.setattr(data, "DIGITS_HASH", "sha256:" + "0" * 64)
     with refused("load_digits .* is not the published file"):
         prepare("digits", tmp_path / "a", raw_folder=tmp_path)
     prepare("digits", tmp_path / "a", raw_folder=tmp_path, accept_unverified=True)
