@@ -67,8 +67,8 @@ def evaluate(
     metrics = {}
     for name, values in columns.items():
         metrics[name] = values.mean().item()
-        error = values.std() / math.sqrt(len(values))
-        metrics[f"{name}_se"] = error.item() if len(values) > 1 else None
+        several = len(values) > 1
+        metrics[f"{name}_se"] = values.std().item() / math.sqrt(len(values)) if several else None
         if not math.isfinite(metrics[name]):
             raise ResampledPriorsError(
                 f"{name} is {metrics[name]}: the model gives values that are not finite; "
