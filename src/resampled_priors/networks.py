@@ -96,6 +96,23 @@ class ConvolutionalEncoder(nn.Module):
         return h.reshape(*x.shape[:-1], self.features)
 
 
+# [a, t, k] = 1 where output pixel 2m + a takes kernel entry k from input pixel m + t − 1.
+_PHASES = torch.zeros(2, 3, 4)
+_PHASES[0, 0, 3] = _PHASES[0, 1, 1] = _PHASES[1, 1, 2] = _PHASES[1, 2, 0] = 1
+
+
+def upsample_by_phases(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+    """The transposed convolution ``layer`` (kernel 4, stride 2, padding 1): the same numbers.
+
+    Done as one 3×3 convolution that gives the four output pixels of each input pixel, which on a
+    CPU is twice as fast where there are few output channels.
+    """
+    phases = _PHASES.to(layer.weight)
+    kernels = torch.einsum("asy,btx,ioyx->oabist", phases, phases, layer.weight)
+    bias = layer.bias.repeat_interleave(4)
+    return F.pixel_shuffle(F.conv2d(x, kernels.reshape(-1, x.shape[1], 3, 3), bias, padding=1), 2)
+
+
 class ConvolutionalDecoder(nn.Module):
     """CNN[4×4×32−7×7×32−14×14×32−28×28×1], transposed: (..., 512) -> logits (..., 784)."""
 
@@ -111,4 +128,4 @@ class ConvolutionalDecoder(nn.Module):
         # The mirror of the encoder's 7 -> 4: of the full 10×10, one pixel goes before, two after.
         y = F.relu(self.to_7(y)[..., :7, :7])
         y = F.relu(self.to_14(y))
-        return self.to_28(y).reshape(*h.shape[:-1], 784)
+        return upsample_by_phases(y, self.to_28).reshape(*h.shape[:-1], 784)
