@@ -87,7 +87,8 @@ def batch_indices(iteration: int, size: int, batch_size: int, seed: int) -> Tens
 
 @lru_cache(maxsize=1)
 def _epoch_order(size: int, seed: int, epoch: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed * 2**32 + epoch)
+    # The generator reads the low 32 bits only: a seed shifted above them would change nothing.
+    generator = torch.Generator().manual_seed(seed * 1_000_000 + epoch)
     return torch.randperm(size, generator=generator)
 
 
