@@ -4,6 +4,8 @@ Nothing here imports torch: Snakemake reads this module at every start.
 """
 
 import difflib
+import math
+import re
 from dataclasses import asdict, dataclass
 from functools import cache
 from importlib.resources import files
@@ -47,12 +49,12 @@ class Run:
             ResampledPriorsError: the path has another form.
         """
         parts = Path(folder).absolute().parts[-5:]
-        seed = parts[-1].removeprefix("seed")
-        if len(parts) < 5 or parts[0] != "runs" or parts[-1] == seed or not seed.isdigit():
+        seed = re.fullmatch("seed([0-9]+)", parts[-1])
+        if len(parts) < 5 or parts[0] != "runs" or seed is None:
             raise ResampledPriorsError(
                 f"{folder} is not a run folder: it should end in runs/DATASET/MODEL/PRIOR/seedN"
             )
-        return cls(parts[1], parts[2], parts[3], int(seed))
+        return cls(parts[1], parts[2], parts[3], int(seed[1]))
 
 
 @dataclass(frozen=True)
@@ -105,7 +107,11 @@ def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
         key, equals, value = pair.partition("=")
         if not equals:
             raise ResampledPriorsError(f"--config wants KEY=VALUE, got '{pair}'")
-        config = merge(config, {key: yaml.safe_load(value)})
+        try:
+            config = merge(config, {key: yaml.safe_load(value)})
+        except yaml.YAMLError as error:
+            reason = " ".join(str(error).split())
+            raise ResampledPriorsError(f"--config {pair} is not YAML: {reason}") from error
     validate_config(config)
     return config
 
@@ -113,7 +119,15 @@ def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
     schema = yaml.safe_load(files(__package__).joinpath("config.schema.yaml").read_text())
-    return jsonschema.Draft202012Validator(schema)
+    draft = jsonschema.Draft202012Validator
+    # JSON schema takes 10.0 for an integer and YAML's .nan and .inf for numbers.
+    types = draft.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    )
+    return jsonschema.validators.extend(draft, type_checker=types)(schema)
 
 
 def validate_config(config: Config) -> None:
@@ -246,7 +260,10 @@ def table_cells(config: Config, table: str) -> list[Cell]:
         ResampledPriorsError: an unknown table, data set, model, prior or metric.
     """
     settings = lookup(config, "tables", table, "table")
-    cells = []
+    cells: list[Cell] = []
+    for row in settings["rows"]:
+        for dataset in row.get("quoted", {}):
+            lookup(config, "datasets", dataset, f"tables.{table}.rows.quoted")
     for row in settings["rows"]:
         for column in settings["columns"]:
             place = {**settings, **row, **column}
@@ -270,6 +287,18 @@ def table_cells(config: Config, table: str) -> list[Cell]:
                 )
             if cell.measured or cell.quoted is not None:
                 cells.append(cell)
+    if not cells:
+        raise ResampledPriorsError(
+            f"config: tables.{table}: no cell has a number in it: give a row a model and a prior, "
+            "or numbers quoted for the table's data sets"
+        )
+    places = [(cell.row, cell.column) for cell in cells]
+    twice = next((place for place in places if places.count(place) > 1), None)
+    if twice is not None:
+        raise ResampledPriorsError(
+            f"config: tables.{table}: two cells are in row '{twice[0]}', column '{twice[1]}': "
+            "give their rows or columns labels that differ"
+        )
     return cells
 
 

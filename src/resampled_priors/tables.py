@@ -13,6 +13,8 @@ from .experiment import Cell, Config, Run
 from .files import ResampledPriorsError, atomic_write, read_json
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
+COSTS = ("iterations", "num_importance_samples", "num_z_samples")
+MANY = "; "  # between several names in one field: folders and devices can hold spaces
 MARKS = {
     "unverified": ("°", "made from data files that are not the published ones"),
     "uncertain": ("†", f"standard error of log Z above {MAX_LOG_Z_ERROR} nats"),
@@ -34,7 +36,9 @@ def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
     mean over the seeds that are there, and ``standard_error`` over them; ``paper`` and
     ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing.
     """
-    return pd.DataFrame([_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]])
+    return pd.DataFrame(
+        [_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]]
+    )
 
 
 def _row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, Any]:
@@ -45,7 +49,7 @@ def _row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, An
         return row | {"missing": ""}
     folders = {s: results / Run(cell.dataset, cell.model, cell.prior, s).folder for s in seeds}
     there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
-    row["missing"] = " ".join(str(folders[s]) for s in seeds if s not in there)
+    row["missing"] = MANY.join(str(folders[s]) for s in seeds if s not in there)
     if not there:
         return row
     metrics = pd.DataFrame([_read(folder, cell.metric) for folder in there.values()])
@@ -54,9 +58,9 @@ def _row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, An
     row["difference"] = row["ours"] - row["paper"]
     row["seeds"] = " ".join(map(str, there))
     row["log_z_se"] = metrics["log_z_se"].max()
-    for key in ("iterations", "num_importance_samples", "num_z_samples"):
+    for key in COSTS:
         row[key] = metrics[key].max()
-    row["device"] = " ".join(sorted(set(metrics["device"])))
+    row["device"] = MANY.join(sorted(set(metrics["device"])))
     row["verified"] = bool(metrics["verified"].all())
     return row
 
@@ -65,7 +69,8 @@ def _read(folder: Path, metric: str) -> dict[str, Any]:
     metrics, run = read_json(folder / "metrics.json"), read_json(folder / "run.json")
     try:
         verified = all(file["verified"] for file in run["data"])
-        return {**metrics, metric: float(metrics[metric]), "verified": verified}
+        values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
+        return {**values, "device": metrics["device"], "verified": verified}
     except (KeyError, TypeError, ValueError) as error:
         raise ResampledPriorsError(
             f"{folder}: metrics.json or run.json lacks {error}: delete both and run it again"
@@ -114,7 +119,7 @@ def caption(spec: Config, rows: pd.DataFrame) -> str:
     sentences = [f"{spec['caption']}.", "Each cell: ours (the paper's; the difference)."]
     if "iterations" in rows and rows["ours"].notna().any():
         there = rows[rows["ours"].notna()]
-        devices = sorted({d for names in there["device"] for d in names.split(" ") if d})
+        devices = sorted({d for names in there["device"] for d in names.split(MANY)})
         sentences.append(
             f"Budget {spec['budget']}: {_range(there['iterations'])} iterations, "
             f"K = {_range(there['num_importance_samples'])} importance samples, "
@@ -132,7 +137,7 @@ def _range(values: pd.Series) -> str:
 def notes(rows: pd.DataFrame, text: str) -> list[str]:
     """A line for each mark that the text uses, and one for the runs that are missing."""
     lines = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in text]
-    missing = sorted({folder for names in rows["missing"] for folder in names.split()})
+    missing = sorted({f for names in rows["missing"] for f in names.split(MANY) if f})
     if missing:
         lines.append("Missing runs: " + ", ".join(missing))
     return lines
@@ -140,13 +145,13 @@ def notes(rows: pd.DataFrame, text: str) -> list[str]:
 
 LATEX_SYMBOLS = {
     "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "°": r"$^\circ$", "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$", "—": "---",
+    "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
 }  # fmt: skip
 
 
 def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
     """A whole document that compiles as it is (booktabs)."""
-    escape = {"_": r"\_", "%": r"\%", "&": r"\&", "#": r"\#"} | LATEX_SYMBOLS
+    escape = {letter: rf"\{letter}" for letter in "_%&#${}"} | LATEX_SYMBOLS
 
     def latex(text: str) -> str:
         return "".join(escape.get(letter, letter) for letter in text)
@@ -185,7 +190,7 @@ def write_table(name: str, spec: Config, results: Path) -> None:
     wide, heading = layout(rows), caption(spec, rows)
     lines = notes(rows, wide.to_string())
     title = f"**Table {name.removeprefix('table')}.** {heading}"
-    markdown = "\n\n".join([title, wide.to_markdown(), *lines]) + "\n"
+    markdown = "\n\n".join([title, wide.to_markdown(disable_numparse=True), *lines]) + "\n"
     with atomic_write(results / f"{name}.csv") as temporary:
         rows.to_csv(temporary, index=False)
     with atomic_write(results / f"{name}.md") as temporary:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 
 from snakemake.exceptions import WorkflowError
 

@@ -40,4 +40,4 @@ use rule train as fit_posthoc with:
     params:
         settings=run_settings,
         folder=subpath(output.model, parent=True),
-        base=lambda w, input: f"--base {input.base}",
+        base=lambda w, input: f"--base {shlex.quote(input.base)}",
