@@ -15,6 +15,9 @@ from .partition import ZEstimate, estimate_z
 from .progress import progress_bar
 
 ROWS = 4_000  # latent samples decoded at a time: bounds the memory, whatever K is
+RUN_KEYS = {"settings", "iterations", "train_seconds", "device"}
+SETTINGS_KEYS = {"dataset", "model", "prior", "seed"}
+Z_KEYS = {"z", "z_se", "log_z", "log_z_se", "num_z_samples"}
 
 
 @torch.no_grad()
@@ -30,23 +33,25 @@ def importance_weighted_terms(
         images: binary images as floats, shape (images, 784).
         num_samples: K.
     """
-    columns: dict[str, list[Tensor]] = {"log_likelihood": [], "recons": [], "kl": []}
+    # Made before the loop: small tensors kept from each turn, between large ones that come and
+    # go, would fragment the heap to gigabytes.
+    names = ("log_likelihood", "recons", "kl")
+    values = torch.zeros(len(images), len(names), dtype=torch.float64, device=images.device)
     batch_size = max(1, ROWS // num_samples)
     with progress_bar(total=len(images), unit="image", desc="NLL", disable=not progress) as bar:
-        for x in images.split(batch_size):
-            log_weights, recons, kl = [], 0.0, 0.0
+        for x, rows in zip(images.split(batch_size), values.split(batch_size), strict=True):
+            bound, recons, kl = rows.T
+            bound.fill_(-math.inf)
             for start in range(0, num_samples, ROWS):
                 terms = model.log_weight_terms(x, min(ROWS, num_samples - start))
                 log_likelihood, log_prior, log_posterior = (term.double() for term in terms)
-                log_weights.append(log_likelihood + log_prior - log_posterior)
-                recons = recons - log_likelihood.sum(0) / num_samples
-                kl = kl + (log_posterior - log_prior).sum(0) / num_samples
-            bound = torch.logsumexp(torch.cat(log_weights), dim=0) - math.log(num_samples)
-            columns["log_likelihood"].append(bound)
-            columns["recons"].append(recons)
-            columns["kl"].append(kl)
+                log_weights = log_likelihood + log_prior - log_posterior
+                torch.logaddexp(bound, log_weights.logsumexp(0), out=bound)
+                recons -= log_likelihood.sum(0) / num_samples
+                kl += (log_posterior - log_prior).sum(0) / num_samples
+            bound -= math.log(num_samples)
             bar.update(len(x))
-    return {name: torch.cat(values) for name, values in columns.items()}
+    return dict(zip(names, values.T, strict=True))
 
 
 def evaluate(
@@ -130,7 +135,7 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
     model = load_model(settings, folder / "model.safetensors", device)
     part = model.resampled_part()
     if part is not None:
-        part.log_z.fill_(read_json(folder / "z.json")["log_z"])
+        part.log_z.fill_(read_z(folder)["log_z"])
     return model
 
 
@@ -138,9 +143,28 @@ def read_run(folder: Path) -> dict[str, Any]:
     """A run's run.json.
 
     Raises:
-        ResampledPriorsError: missing, damaged, or without settings.
+        ResampledPriorsError: missing, damaged, or not the record of a run.
     """
-    run = read_json(folder / "run.json")
-    if not isinstance(run, dict) or "settings" not in run:
-        raise ResampledPriorsError(f"{folder / 'run.json'} holds no settings: train the run again")
+    run = _read_record(folder / "run.json", RUN_KEYS, "train the run again")
+    if not isinstance(run["settings"], dict) or not run["settings"].keys() >= SETTINGS_KEYS:
+        raise ResampledPriorsError(
+            f"{folder / 'run.json'} has other settings: train the run again"
+        )
     return run
+
+
+def read_z(folder: Path) -> dict[str, Any]:
+    """A run's z.json.
+
+    Raises:
+        ResampledPriorsError: missing, damaged, or not an estimate of Z.
+    """
+    return _read_record(folder / "z.json", Z_KEYS, "estimate Z of the run again")
+
+
+def _read_record(path: Path, keys: set[str], remedy: str) -> dict[str, Any]:
+    record = read_json(path)
+    missing = keys - record.keys() if isinstance(record, dict) else keys
+    if missing:
+        raise ResampledPriorsError(f"{path} lacks {', '.join(sorted(missing))}: {remedy}")
+    return record
