@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from .experiment import Config, Run, budget, load_config, resolve_run, resolve_table
+from .experiment import (
+    Config,
+    Run,
+    budget,
+    load_config,
+    resolve_figure,
+    resolve_run,
+    resolve_table,
+    resolve_toy,
+)
 from .files import ResampledPriorsError
 
 app = typer.Typer(
@@ -166,6 +175,47 @@ def table(
     from .tables import write_table
 
     write_table(name, resolved, results)
+
+
+@app.command()
+def toy(
+    name: Annotated[str, typer.Argument(help="A toy of the config: lars_1d, lars_10-10 …")],
+    output: Annotated[Path, typer.Option(help="The file to write (.npz).")],
+    settings: SettingsText = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    threads: Threads = 1,
+) -> None:
+    """Train a one- or two-dimensional example: writes its densities, Z and KLs."""
+    resolved = settings_from(settings, configfile, config, lambda c: resolve_toy(c, name))
+    use_device("cpu", threads)
+    from .toy import train_toy
+
+    train_toy(name, resolved, output)
+
+
+@app.command()
+def figure(
+    name: Annotated[str, typer.Argument(help="fig1, fig2, fig3, figA1, figA2, figD3 … figD14")],
+    results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
+    data: Annotated[Path, typer.Option(help="Prepared data sets.")] = Path("data/prepared"),
+    redraw: Annotated[
+        bool, typer.Option(help="Draw the saved numbers again, without any model.")
+    ] = False,
+    settings: SettingsText = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Make a figure from the runs and toys that are there: writes NAME.npz, NAME.pdf, NAME.png."""
+    from .figures import make_figure, redraw_figure
+
+    if redraw:
+        redraw_figure(name, results)
+        return
+    resolved = settings_from(settings, configfile, config, lambda c: resolve_figure(c, name))
+    make_figure(name, resolved, results, data, use_device(device, threads))
 
 
 def main() -> None:

@@ -149,6 +149,8 @@ def validate_config(config: Config) -> None:
         resolve_prior(config, prior)
     for table in config["tables"]:
         table_cells(config, table)
+    for figure in config["figures"]:
+        resolve_figure(config, figure)
 
 
 def _schema_message(error: jsonschema.ValidationError) -> str:
@@ -163,7 +165,7 @@ def _schema_message(error: jsonschema.ValidationError) -> str:
         return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
     if error.validator == "required":
         return f"config: {place or 'the top level'}: {error.message}: add it"
-    if error.schema is False:
+    if error.validator == "not":
         return f"config: {place}: this key does not belong here: remove it"
     hint = error.schema.get("description", "")
     message = f"config: {place}: {error.message}"
@@ -171,7 +173,7 @@ def _schema_message(error: jsonschema.ValidationError) -> str:
 
 
 def suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
     return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
 
 
@@ -339,3 +341,49 @@ def resolve_table(config: Config, table: str) -> Config:
         "seeds": budget(config)["seeds"],
         "cells": [asdict(cell) for cell in table_cells(config, table)],
     }
+
+
+# ---- toys and figures ---------------------------------------------------------------------
+
+
+def figure_runs(config: Config, figure: str) -> list[Run]:
+    """The runs a figure shows, of the budget's first seed.
+
+    Raises:
+        ResampledPriorsError: an unknown figure, data set, model or prior.
+    """
+    runs = []
+    place = f"figures.{figure}.runs"
+    for coordinates in lookup(config, "figures", figure, "figure").get("runs", []):
+        dataset, model, prior = coordinates.split("/")  # the schema has seen to the form
+        lookup(config, "datasets", dataset, place)
+        lookup(config, "models", model, place)
+        lookup(config, "priors", prior, place)
+        runs.append(Run(dataset, model, prior, budget(config)["seeds"][0]))
+    return runs
+
+
+def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -> Config:
+    """All that a figure depends on, and nothing else: ``runs`` as folders, with their labels.
+
+    Args:
+        runs: those of its runs to show; all by default.
+
+    Raises:
+        ResampledPriorsError: as ``figure_runs``; an unknown toy.
+    """
+    settings = dict(lookup(config, "figures", figure, "figure"))
+    for toy in settings.get("toys", []):
+        lookup(config, "toys", toy, f"figures.{figure}.toys")
+    if "runs" in settings:
+        runs = figure_runs(config, figure) if runs is None else runs
+        settings["runs"] = [run.folder for run in runs]
+        settings["labels"] = [config["datasets"][run.dataset]["label"] for run in runs]
+    if settings.get("num_samples", 0) is None:
+        settings["num_samples"] = budget(config)["z_samples"]
+    return settings
+
+
+def resolve_toy(config: Config, toy: str) -> Config:
+    """A toy's settings."""
+    return lookup(config, "toys", toy, "toy")
