@@ -256,6 +256,11 @@ class ResampledOutputVAE(VAE):
     """VAE (L = 1) whose marginal likelihood is resampled in pixel space (eq. D.24, D.25)."""
 
     def __init__(self, prior: nn.Module, latent_size: int, output: dict[str, Any]) -> None:
+        if isinstance(prior, ResampledPrior):
+            raise ResampledPriorsError(
+                "a model with a resampled output takes no LARS prior: there is one Z to estimate; "
+                "use a prior of another family"
+            )
         super().__init__(prior, latent_size)
         settings = dict(output)
         log_a = AcceptanceFunction(PIXELS, settings.pop("hidden"))

@@ -13,9 +13,10 @@ from .evaluation import (
     load_model,
     load_run,
     read_run,
+    read_z,
 )
 from .experiment import Config
-from .files import ResampledPriorsError, read_json, sha256, write_json
+from .files import ResampledPriorsError, sha256, write_json
 from .models import LatentVariableModel, build_model, parameter_counts
 from .provenance import environment
 from .training import train
@@ -43,9 +44,13 @@ def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
     if base is None:
         return model
     base_settings = read_run(base.parent)["settings"]
-    for key in ("dataset", "model"):
+    for key in ("dataset", "model", "seed"):
         if base_settings[key] != settings[key]:
             raise ResampledPriorsError(f"{base} has another {key}: give the base of this very run")
+    if base_settings["prior"]["name"] != base_prior:
+        raise ResampledPriorsError(
+            f"{base} has another prior: give the '{base_prior}' run's model"
+        )
     base_model = load_model(base_settings, base)
     fixed = {k: v for k, v in base_model.state_dict().items() if not k.startswith("prior.")}
     model.load_state_dict(fixed, strict=False)
@@ -115,7 +120,7 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
 def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: str) -> None:
     """Evaluate on the whole test set; write metrics.json."""
     run = read_run(folder)
-    settings, z = run["settings"], read_json(folder / "z.json")
+    settings, z = run["settings"], read_z(folder)
     model = load_run(folder, device)
     images = read_data(data, settings).evaluation_images("test", EVALUATION_SEED).to(device)
     torch.manual_seed(settings["seed"] + 2)
