@@ -35,11 +35,9 @@ demo: .venv/.installed  ## every table and figure, at a small budget, into resul
 test: .venv/.installed  ## run the tests; PYTEST_ARGS="-k packaging" selects
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(CORES) $(PYTEST_ARGS)
 
-lint: .venv/.installed-dev  ## check style: ruff, snakefmt, snakemake --lint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
-	.venv/bin/snakemake --lint
 
 # .snakemake stays: it knows with which settings the real results were made.
 clean:  ## remove .venv, results/demo and caches; other results stay
