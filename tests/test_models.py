@@ -1,4 +1,4 @@
-"""Networks, priors and models against counts and densities worked out by other means.
+"""Priors and models against counts and densities worked out by other means.
 
 Statistical tests are seeded; each states how often it would fail by chance with another seed.
 """
@@ -23,14 +23,6 @@ from resampled_priors.models import (
     hvae,
     parameter_counts,
     sample_pixels,
-)
-from resampled_priors.networks import (
-    ConvolutionalDecoder,
-    ConvolutionalEncoder,
-    DiagonalNormal,
-    JoinedMLP,
-    linear,
-    mlp,
 )
 from resampled_priors.priors import DistributionPrior, build_prior, maf, realnvp, standard_normal
 
@@ -96,119 +88,6 @@ def larger_weights(module, std=1.0):
         for parameter in module.parameters():
             parameter.normal_(std=std / math.sqrt(parameter.shape[-1]))
     return module
-
-
-# --- networks ------------------------------------------------------------------------------
-
-
-def test_mlp_is_tanh_between_linear_layers():
-    torch.manual_seed(0)
-    network, nested = mlp([5, 4, 3]), mlp([5, 4, 3], end=True)
-    nested.load_state_dict(network.state_dict())
-    x = torch.randn(2, 7, 5)
-    hidden = torch.tanh(x @ network[0].weight.T + network[0].bias)
-    output = hidden @ network[2].weight.T + network[2].bias
-    torch.testing.assert_close(network(x), output)
-    torch.testing.assert_close(nested(x), output.tanh())
-
-
-def test_weights_are_glorot_and_biases_zero():
-    """The largest of n uniform weights comes within 2 % of its bound but for e^(−0.02 n)."""
-    torch.manual_seed(0)
-    bounds = [
-        (linear(60, 40), math.sqrt(6 / 100)),
-        (ConvolutionalEncoder().to_7, math.sqrt(6 / (16 * 32 + 16 * 32))),
-        (ConvolutionalEncoder().to_14, math.sqrt(6 / (16 * 1 + 16 * 32))),
-        (ConvolutionalDecoder().to_28, math.sqrt(6 / (16 * 1 + 16 * 32))),
-    ]
-    for layer, bound in bounds:
-        assert 0.98 * bound < float(layer.weight.detach().abs().max()) <= bound
-        assert not layer.bias.any()
-    # The mean and the log standard deviation are two layers of 60 -> 40 each, not one of 80.
-    heads = DiagonalNormal(60, 40).linear
-    for block in heads.weight.detach().split(40):
-        assert 0.98 * math.sqrt(6 / 100) < float(block.abs().max()) <= math.sqrt(6 / 100)
-
-
-def test_joined_mlp_takes_one_image_to_many_latents():
-    torch.manual_seed(0)
-    network = JoinedMLP(mlp([6, 4], end=True), 3, 4, 5)
-    x, z = torch.randn(2, 6), torch.randn(7, 2, 3)
-    features = [
-        torch.cat([network.first(x)[i], torch.tanh(network.second[0](z[s, i]))])
-        for s in range(7)
-        for i in range(2)
-    ]
-    expected = torch.tanh(network.joint[0](torch.stack(features))).reshape(7, 2, 5)
-    torch.testing.assert_close(network(x, z), expected)
-    assert count(network) == (6 * 4 + 4) + (3 * 4 + 4) + (8 * 5 + 5)
-
-
-def same_padded(x, convolution):
-    """A convolution of kernel 4 and stride 2 with "same" padding, summed pixel by pixel."""
-    size = x.shape[-1]
-    out = math.ceil(size / 2)
-    total = max((out - 1) * 2 + 4 - size, 0)
-    before = total // 2  # TensorFlow puts the odd one after
-    y = torch.zeros(x.shape[0], convolution.weight.shape[0], out, out, dtype=x.dtype)
-    for i in range(out):
-        for j in range(out):
-            for a in range(4):
-                for b in range(4):
-                    row, column = 2 * i + a - before, 2 * j + b - before
-                    if 0 <= row < size and 0 <= column < size:
-                        pixel = x[:, :, row, column]
-                        y[:, :, i, j] += pixel @ convolution.weight[:, :, a, b].T
-    return y + convolution.bias[:, None, None]
-
-
-def test_convolutional_encoder_against_sums_over_pixels():
-    torch.manual_seed(0)
-    encoder = larger_weights(ConvolutionalEncoder()).double().requires_grad_(False)
-    x = torch.randn(3, 784, dtype=torch.float64)
-    h = x.reshape(3, 1, 28, 28)
-    for layer, size in ((encoder.to_14, 14), (encoder.to_7, 7), (encoder.to_4, 4)):
-        h = same_padded(h, layer).relu()
-        assert h.shape == (3, 32, size, size)
-    torch.testing.assert_close(encoder(x), h.reshape(3, 512))
-    torch.testing.assert_close(encoder(x.reshape(3, 1, 784)), h.reshape(3, 1, 512))
-    assert count(encoder) == CNN
-
-
-def test_convolutional_decoder_is_the_transpose_of_an_encoder():
-    """<conv(x), y> = <x, transposed(y)> for every layer with the same weights, sizes included."""
-    torch.manual_seed(0)
-    decoder = larger_weights(ConvolutionalDecoder()).double().requires_grad_(False)
-    inputs, outputs = {}, {}
-    for name, layer in decoder.named_children():
-        nn.init.zeros_(layer.bias)
-
-        def keep(layer, arguments, output, name=name):
-            inputs[name], outputs[name] = arguments[0], output
-
-        layer.register_forward_hook(keep)
-    logits = decoder(torch.randn(2, 5, 512, dtype=torch.float64))
-    assert logits.shape == (2, 5, 784)
-    assert [tuple(h.shape[1:]) for h in inputs.values()] == [
-        (32, 4, 4),
-        (32, 7, 7),
-        (32, 14, 14),
-    ]
-    torch.testing.assert_close(outputs["to_28"].reshape(2, 5, 784), logits)
-    for name, size in (("to_7", 7), ("to_14", 14), ("to_28", 28)):
-        layer = getattr(decoder, name)
-        adjoint = nn.Conv2d(layer.weight.shape[1], 32, 4, stride=2, bias=False).double()
-        adjoint.weight.data = layer.weight.data
-        adjoint.bias = nn.Parameter(torch.zeros(32, dtype=torch.float64))
-        x = torch.randn(10, layer.weight.shape[1], size, size, dtype=torch.float64)
-        y = inputs[name]
-        transposed = outputs[name][..., :size, :size]
-        one = (same_padded(x, adjoint) * y).sum()
-        torch.testing.assert_close(one, (x * transposed).sum())
-    assert (inputs["to_14"] >= 0).all()
-    assert (inputs["to_28"] >= 0).all()  # ReLU after convolutions, but not on the logits
-    assert (logits < 0).any()
-    assert count(decoder) == TRANSPOSED_CNN
 
 
 # --- priors --------------------------------------------------------------------------------
