@@ -11,7 +11,8 @@ import matplotlib.figure
 
 from ..files import ResampledPriorsError
 from . import latent_space, partition, ranked, toy
-from .style import Numbers, load_numbers, paper_style, save_figure, save_numbers
+from .inputs import load_numbers, save_numbers
+from .style import Numbers, paper_style, save_figure
 
 
 class PaperFigure(NamedTuple):
@@ -48,18 +49,26 @@ def _figure(name: str) -> PaperFigure:
     return FIGURES[name]
 
 
-def make_figure(name: str, settings: dict[str, Any], results: Path, data_folder: Path) -> None:
+def make_figure(
+    name: str,
+    settings: dict[str, Any],
+    results: Path,
+    data_folder: Path,
+    device: str = "cpu",
+) -> None:
     """Compute a figure's numbers, write ``results/NAME.npz``, and draw it.
 
     Args:
         name: one of ``FIGURES``.
-        settings: the figure's entry in config.yaml's ``figures``.
+        settings: the figure's entry in config.yaml's ``figures``, resolved.
         results: the folder of runs, toys and final outputs.
         data_folder: the folder of prepared data sets.
+        device: for Fig. A.2's many proposals; the others are a matter of seconds.
 
     Raises:
         ResampledPriorsError: unknown name; a run, a toy or a data set that has not been made.
     """
+    settings = {**settings, "device": device}
     numbers = _figure(name).numbers(settings, Path(results), Path(data_folder))
     save_numbers(numbers, Path(results) / f"{name}.npz")
     redraw_figure(name, results)

@@ -12,23 +12,17 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..data import Dataset, load_dataset
-from ..evaluation import load_run
-from ..experiment import Run
+from ..data import Dataset
 from ..files import ResampledPriorsError
 from ..lars import ResampledPrior
 from ..models import HALF_LOG_2PI, LatentVariableModel
 from ..tables import paper_values
 from ..toy import grid_axis, grid_points, log_parts
+from .inputs import open_run, read_data
 from .style import CLASS_COLOURS, COLUMN, Numbers, density_panel, new_figure
 
 BLOCK = 2**22  # entries of the (points × components) matrix held at a time: 32 MB
 GRID_STEPS = 100  # each side of 0
-
-
-def read_data(run: str, data_folder: Path) -> Dataset:
-    """The prepared data set that a run was trained on."""
-    return load_dataset(data_folder / f"{Run.from_folder(run).dataset}.safetensors")
 
 
 @torch.no_grad()
@@ -74,6 +68,19 @@ def sample_mixture(mean: Tensor, log_std: Tensor, num_samples: int) -> Tensor:
     return mean[component] + log_std[component].exp() * noise
 
 
+def prior_name(prior: torch.nn.Module) -> str:
+    """What a figure calls a prior, on two lines."""
+    if not isinstance(prior, ResampledPrior):
+        return "standard prior\n$\\mathcal{N}(0, I)$"
+    return f"LARS prior\n$a$ = {network_name(prior)}"
+
+
+def network_name(prior: ResampledPrior) -> str:
+    """a(z) in the paper's notation: MLP[2−100−100−1]."""
+    layers = [layer for layer in prior.log_a.network if isinstance(layer, torch.nn.Linear)]
+    return f"MLP[{'−'.join(str(n) for n in [2, *(layer.out_features for layer in layers)])}]"
+
+
 def mean_and_error(values: Tensor) -> NDArray:
     """Mean and standard error of independent values: an array of two."""
     return np.array([values.mean().item(), values.std().item() / math.sqrt(len(values))])
@@ -90,16 +97,15 @@ def density_numbers(settings: dict[str, Any], results: Path, data_folder: Path) 
         ResampledPriorsError: the latent space of the run is not two-dimensional.
     """
     (run,) = settings["runs"]
-    model = load_run(results / run)
+    model = open_run(results, run)
     if model.latent_size != 2:
         raise ResampledPriorsError(f"{run} has {model.latent_size} latents: show a run with two")
-    mean, log_std = encode_training_data(model, read_data(run, data_folder), settings["seed"])
+    mean, log_std = encode_training_data(model, read_data(data_folder, run), settings["seed"])
     torch.manual_seed(settings["seed"])
     z = sample_mixture(mean, log_std, settings["kl_samples"])
     log_q = log_mixture_density(z, mean, log_std)
     log_proposal, _ = log_parts(model.prior, z)
-    reach = mean.abs().quantile(0.999).item()
-    half_width = max(3.0, math.ceil(2 * (reach + 0.25)) / 2)
+    half_width = max(3.0, math.ceil(2 * z.abs().max(dim=-1).values.quantile(0.999).item()) / 2)
     axis = grid_axis(half_width, half_width / GRID_STEPS)
     points = grid_points(axis, 2)
     numbers = {
@@ -111,12 +117,11 @@ def density_numbers(settings: dict[str, Any], results: Path, data_folder: Path) 
     }
     numbers["log_proposal"], log_a = log_parts(model.prior, points)
     if isinstance(model.prior, ResampledPrior):
-        hidden = [layer.out_features for layer in model.prior.log_a.network[:-1:2]]
         numbers |= {
             "log_a": log_a,
             "log_p": model.prior.log_prob(points),
             "truncation": np.array(model.prior.truncation or 0),
-            "hidden": np.array(hidden),
+            "network": np.array(network_name(model.prior)),
             "z": model.prior.log_z.exp(),
         }
     return {
@@ -153,8 +158,7 @@ def draw_densities(numbers: Numbers) -> Figure:
     panels[1].set_title("proposal\n$\\pi(z)$ = $\\mathcal{N}(0, I)$")
     panels[1].set_xlabel(_kl_text(numbers, "kl_proposal", r"\pi", paper))
     density_panel(panels[2], np.exp(numbers["log_a"]), axis, "acceptance", 1.0)
-    layers = "−".join(map(str, [2, *numbers["hidden"], 1]))
-    panels[2].set_title(f"$a(z)$\nMLP[{layers}]")
+    panels[2].set_title(f"$a(z)$\n{numbers['network']}")
     z_text = f"$Z$ = {float(numbers['z']):.3f}"
     panels[2].set_xlabel(z_text + (f"\n(paper: {paper['z']:.2f})" if "z" in paper else ""))
     density_panel(panels[3], np.exp(numbers["log_p"]), axis, "resampled", maximum)
@@ -168,22 +172,24 @@ def numbers_figD14(settings: dict[str, Any], results: Path, data_folder: Path) -
     """Fig. D.14: the means of q(z|x_n) of all training images, and their classes.
 
     Args:
-        settings: ``runs`` (folders), ``titles`` (theirs), ``seed``.
+        settings: ``runs`` (folders), ``seed``.
 
     Raises:
         ResampledPriorsError: a data set without classes.
     """
-    numbers = {"titles": np.array(settings["titles"])}
+    numbers = {}
+    titles = []
     for index, run in enumerate(settings["runs"]):
-        data = read_data(run, data_folder)
+        data = read_data(data_folder, run)
         if "train" not in data.labels:
             raise ResampledPriorsError(f"{data.name} has no classes to colour: use another run")
-        mean, _ = encode_training_data(load_run(results / run), data, settings["seed"])
-        numbers[f"{index}/mean"] = mean.numpy().astype(
-            np.float16
-        )  # 1 part in 2,000: a dot's width
+        model = open_run(results, run)
+        titles.append(prior_name(model.prior))
+        mean, _ = encode_training_data(model, data, settings["seed"])
+        # float16: one part in 2,000, finer than a dot
+        numbers[f"{index}/mean"] = mean.numpy().astype(np.float16)
         numbers[f"{index}/label"] = data.labels["train"].numpy().astype(np.uint8)
-    return numbers
+    return numbers | {"titles": np.array(titles)}
 
 
 def _scatter(axes: Axes, mean: NDArray, label: NDArray) -> None:

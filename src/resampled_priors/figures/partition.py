@@ -7,9 +7,9 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..evaluation import load_run
 from ..lars import MAX_BLOCK
 from ..partition import running_z_estimates
+from .inputs import open_run
 from .style import COLUMN, TARGET, Numbers, new_figure
 
 FIRST = 1_000  # proposals in the first estimate shown
@@ -20,10 +20,10 @@ def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) ->
     """Z_S (eq. A.18) and its standard error at about evenly spaced log S.
 
     Args:
-        settings: ``runs`` (one folder), ``num_samples`` (the last S), ``seed``.
+        settings: ``runs`` (one folder), ``num_samples`` (the last S), ``seed``, ``device``.
     """
     (run,) = settings["runs"]
-    part = load_run(results / run).resampled_part()
+    part = open_run(results, run, settings["device"]).resampled_part()
     torch.manual_seed(settings["seed"])
     num_samples = settings["num_samples"]
     batch_size = min(MAX_BLOCK, max(FIRST, num_samples // 10_000))

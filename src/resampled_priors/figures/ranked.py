@@ -12,8 +12,8 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ..evaluation import load_run
 from ..models import LatentVariableModel, ResampledOutputVAE
+from .inputs import open_run
 from .style import ACCEPTANCE, COLUMN, Numbers, new_figure
 
 REPRESENTATIVES = 14
@@ -76,7 +76,7 @@ def ranked_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -
     num_proposals = settings["num_proposals"]
     for index, run in enumerate(settings["runs"]):
         torch.manual_seed(settings["seed"])
-        model = load_run(results / run)
+        model = open_run(results, run)
         log_a, decode = rank_proposals(model, num_proposals)
         ranks = {name: group_ranks(name, rows * columns, num_proposals) for name in HEADINGS}
         spread = torch.linspace(num_proposals - 1, 0, REPRESENTATIVES).round().long()
@@ -113,6 +113,12 @@ def scientific(log_value: float) -> str:
     return f"{mantissa}e{exponent:+03d}"
 
 
+def power_of_ten(log_value: float) -> str:
+    """The same as mathtext: 2.6 × 10^−23."""
+    mantissa, exponent = scientific(log_value).split("e")
+    return rf"${float(mantissa):.1f} \times 10^{{{int(exponent)}}}$"
+
+
 def _show(axes: Axes, image: NDArray) -> None:
     axes.imshow(image, cmap="gray", vmin=0, vmax=255, origin="upper")
     axes.set_xticks([])
@@ -128,8 +134,8 @@ def _group_panel(axes: Axes, numbers: Numbers, index: int, group: str) -> None:
     variable = str(numbers[f"{index}/variable"])
     bound = {
         "highest": rf"${variable} \geq$ {math.exp(log_a.min()):.3g}",
-        "lowest": rf"${variable} \leq$ {scientific(log_a.max())}",
-        "random": f"median ${variable}$ = {scientific(float(np.median(log_a)))}",
+        "lowest": rf"${variable} \leq$ {power_of_ten(float(log_a.max()))}",
+        "random": f"median ${variable}$ = {power_of_ten(float(np.median(log_a)))}",
     }
     axes.set_xlabel(bound[group], fontsize=6)
 
@@ -139,7 +145,8 @@ def draw_ranked(numbers: Numbers) -> Figure:
     labels, groups = list(numbers["labels"]), list(numbers["groups"])
     rows, columns = numbers["grid"]
     width = min(COLUMN / len(labels), 2.75)  # a single data set does not fill the text's width
-    height = len(groups) * (width * 0.94 * rows / columns + 0.2) + 0.25
+    image_width = width - 0.06 - 0.2 / len(labels)
+    height = len(groups) * (image_width * rows / columns + 0.2) + 0.22
     figure = new_figure(width * len(labels), height)
     panels = figure.subplots(len(groups), len(labels), squeeze=False)
     for index, label in enumerate(labels):
@@ -191,7 +198,7 @@ def _representatives(part: SubFigure, numbers: Numbers, index: int) -> None:
 def draw_figD7(numbers: Numbers) -> Figure:
     """Fig. D.7: for each run sorted a on top, 14 representative samples below."""
     runs = len(numbers["labels"])
-    figure = new_figure(COLUMN, 3.2 * runs)
+    figure = new_figure(COLUMN, 2.9 * runs)
     parts = figure.subfigures(2 * runs, 1, height_ratios=(1.2, 2) * runs)
     for index in range(runs):
         _value_panel(parts[2 * index].subplots(), numbers, index)

@@ -5,14 +5,13 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from ..files import ResampledPriorsError, atomic_write
+from ..files import atomic_write
 
 Numbers = Mapping[str, NDArray]  # what a figure shows, as it lies in its npz file
 
@@ -39,27 +38,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write ``stem``.pdf and ``stem``.png; the same figure gives the same bytes."""
+    """Write ``stem``.pdf and ``stem``.png, without dates: the same numbers give the same picture."""
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         with atomic_write(stem.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)
-
-
-def save_numbers(numbers: Numbers, path: Path) -> None:
-    """Write the numbers behind a figure as a compressed npz file."""
-    with atomic_write(path) as temporary:
-        np.savez_compressed(temporary, **numbers)
-
-
-def load_numbers(path: Path, remedy: str) -> dict[str, NDArray]:
-    """Read an npz file of plain arrays; a missing one is an error that names the remedy."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return dict(file)
-    except FileNotFoundError as error:
-        raise ResampledPriorsError(f"{path} is missing: {remedy}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ResampledPriorsError(f"{path} is damaged ({error}): delete it; {remedy}") from error
 
 
 def density_panel(

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from ..lars import log_resampled_density
 from ..toy import mixture_1d
+from .inputs import load_numbers
 from .style import (
     ACCEPTANCE,
     COLUMN,
@@ -22,7 +23,6 @@ from .style import (
     TARGET,
     Numbers,
     density_panel,
-    load_numbers,
     new_figure,
 )
 
@@ -170,7 +170,7 @@ def draw_figD4(numbers: Numbers) -> Figure:
     _density(parts[1].subplots(), flow, r"$p_\mathrm{RealNVP}(z)$")
     parts[1].suptitle("RealNVP", fontsize=7)
     proposal, acceptance, density = parts[2].subplots(1, 3)
-    density_panel(proposal, resampled.proposal, resampled.axis, "proposal", resampled.q.max() / 2)
+    density_panel(proposal, resampled.proposal, resampled.axis, "proposal", resampled.q.max())
     proposal.set_title(r"$\pi_\mathrm{RealNVP}(z)$")
     proposal.set_xlabel(rf"$\mathrm{{KL}}(q\,\|\,\pi)$ = {resampled.kl_proposal:.2f}")
     _acceptance_panel(acceptance, resampled)
