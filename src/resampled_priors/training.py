@@ -24,7 +24,7 @@ from .models import LatentVariableModel
 from .partition import estimate_z
 from .progress import progress_bar
 
-LOG_ROWS = 1_000
+LOG_ROWS = 500
 CHECKPOINT_SECONDS = 30.0
 VALIDATION_Z_SAMPLES = 1_000_000
 
