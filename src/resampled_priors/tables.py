@@ -96,7 +96,8 @@ def _cell_text(row: pd.Series) -> str:
         return MARKS["missing"][0] + paper
     text = format_value(metric, row["ours"])
     if pd.notna(row["standard_error"]):
-        text += f" ± {row['standard_error']:.1g}"
+        one_digit = float(f"{row['standard_error']:.1g}")
+        text += f" ± {one_digit:g}"  # 10, not 1e+01
     text += "" if row["verified"] else MARKS["unverified"][0]
     text += MARKS["uncertain"][0] if row["log_z_se"] > MAX_LOG_Z_ERROR else ""
     if pd.notna(row["paper"]):
@@ -146,7 +147,9 @@ def notes(rows: pd.DataFrame, text: str) -> list[str]:
 LATEX_SYMBOLS = {
     "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "°": r"$^\circ$", "†": r"$^\dagger$",
     "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
+    "ε": r"$\varepsilon$", "×": r"$\times$",
 }  # fmt: skip
+FIT_TO_PAGE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
 
 
 def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
@@ -162,13 +165,14 @@ def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
     return "\n".join(
         [
             r"\documentclass{article}",
-            r"\usepackage{booktabs}",
+            r"\usepackage{booktabs,graphicx}",
             r"\usepackage[landscape,margin=15mm]{geometry}",
             r"\pagestyle{empty}",
             r"\begin{document}",
             r"\centering\small",
             latex(heading) + r"\par\medskip",
-            tabular.strip() + r"\par\medskip",
+            FIT_TO_PAGE + "{%",
+            tabular.strip() + r"}\par\medskip",
             r"\raggedright\footnotesize",
             below,
             r"\end{document}",
