@@ -456,7 +456,7 @@ def test_commands_refuse_a_damaged_run_in_one_line(damage, command, copy, digits
 
 CONFIG_MISTAKES = {
     "not a run folder": ("results/lars", [], "is not a run folder: it should end in runs/DATASET"),
-    "data set": ("runs/mnist/vae/lars/seed0", [], "unknown dataset 'mnist': did you mean"),
+    "data set": ("runs/mnist/vae/lars/seed0", [], "unknown dataset 'mnist': use one of static_mnist"),
     "model": ("runs/digits/vea/lars/seed0", [], "unknown model 'vea': did you mean 'vae'?"),
     "prior": ("runs/digits/vae/lasr/seed0", [], "unknown prior 'lasr': did you mean 'lars'?"),
     "budget": ("runs/digits/vae/lars/seed0", ["budget=sort"], "unknown budget 'sort': did you"),

@@ -54,9 +54,12 @@ def settings_from(
     if text is None:
         return resolve(load_config(configfile, values))
     try:
-        return json.loads(text)
+        settings = json.loads(text)
     except ValueError as error:
         raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
+    if not isinstance(settings, dict):
+        raise ResampledPriorsError(f"--settings is no JSON object: {text}")
+    return settings
 
 
 def use_device(device: str | None, threads: int) -> str:

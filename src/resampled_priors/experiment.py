@@ -102,7 +102,10 @@ def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
             config = merge(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
         except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
             reason = " ".join(str(error).split())
-            raise ResampledPriorsError(f"config file {path} cannot be read: {reason}") from error
+            raise ResampledPriorsError(
+                f"config file {path} cannot be read: {reason}: "
+                "correct it, or name another with --configfile"
+            ) from error
     for pair in values or []:
         key, equals, value = pair.partition("=")
         if not equals:
