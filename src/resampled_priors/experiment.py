@@ -3,21 +3,14 @@
 Nothing here imports torch: Snakemake reads this module at every start.
 """
 
-import difflib
-import math
 import re
 from dataclasses import asdict, dataclass
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-import yaml
-
+from .configuration import Config, check_schema, lookup, merge, read_config
 from .files import ResampledPriorsError
 
-Config = dict[str, Any]
 METRIC_LABELS = {
     "nll": "NLL",
     "elbo": "negative ELBO",
@@ -78,16 +71,7 @@ class Cell:
         return f"{self.dataset}/{self.model}/{self.prior}"
 
 
-# ---- reading and checking -----------------------------------------------------------------
-
-
-def merge(base: Config, overlay: Config) -> Config:
-    """``base`` with ``overlay`` laid over it, mapping by mapping, as Snakemake does."""
-    merged = dict(base)
-    for key, value in overlay.items():
-        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
-        merged[key] = merge(merged[key], value) if both else value
-    return merged
+# ---- the whole config ---------------------------------------------------------------------
 
 
 def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
@@ -96,41 +80,9 @@ def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
     Raises:
         ResampledPriorsError: a file that is missing or not YAML, or a config that is wrong.
     """
-    config: Config = {}
-    for path in paths:
-        try:
-            config = merge(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
-            reason = " ".join(str(error).split())
-            raise ResampledPriorsError(
-                f"config file {path} cannot be read: {reason}: "
-                "correct it, or name another with --configfile"
-            ) from error
-    for pair in values or []:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise ResampledPriorsError(f"--config wants KEY=VALUE, got '{pair}'")
-        try:
-            config = merge(config, {key: yaml.safe_load(value)})
-        except yaml.YAMLError as error:
-            reason = " ".join(str(error).split())
-            raise ResampledPriorsError(f"--config {pair} is not YAML: {reason}") from error
+    config = read_config(paths, values or [])
     validate_config(config)
     return config
-
-
-@cache
-def _validator() -> jsonschema.Draft202012Validator:
-    schema = yaml.safe_load(files(__package__).joinpath("config.schema.yaml").read_text())
-    draft = jsonschema.Draft202012Validator
-    # JSON schema takes 10.0 for an integer and YAML's .nan and .inf for numbers.
-    types = draft.TYPE_CHECKER.redefine_many(
-        {
-            "integer": lambda _, value: type(value) is int,
-            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
-        }
-    )
-    return jsonschema.validators.extend(draft, type_checker=types)(schema)
 
 
 def validate_config(config: Config) -> None:
@@ -139,9 +91,7 @@ def validate_config(config: Config) -> None:
     Raises:
         ResampledPriorsError: one line that names the key and the remedy.
     """
-    errors = sorted(_validator().iter_errors(config), key=lambda e: list(map(str, e.path)))
-    if errors:
-        raise ResampledPriorsError(_schema_message(errors[0]))
+    check_schema(config)
     lookup(config, "budgets", config["budget"], "budget")
     for dataset in config["data"]["accept_unverified"]:
         lookup(config, "datasets", dataset, "data.accept_unverified")
@@ -154,41 +104,6 @@ def validate_config(config: Config) -> None:
         table_cells(config, table)
     for figure in config["figures"]:
         resolve_figure(config, figure)
-
-
-def _schema_message(error: jsonschema.ValidationError) -> str:
-    if error.context:  # of several alternatives, the one that came closest
-        best = jsonschema.exceptions.best_match([error])
-        error = best if best is not None else error
-    place = ".".join(str(part) for part in error.absolute_path)
-    if error.validator == "additionalProperties":
-        known = list(error.schema.get("properties", {}))
-        unknown = [key for key in error.instance if key not in known]
-        full = ".".join(filter(None, [place, str(unknown[0])]))
-        return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
-    if error.validator == "required":
-        return f"config: {place or 'the top level'}: {error.message}: add it"
-    if error.validator == "not":
-        return f"config: {place}: this key does not belong here: remove it"
-    hint = error.schema.get("description", "")
-    message = f"config: {place}: {error.message}"
-    return f"{message}; it is {hint}" if hint else message
-
-
-def suggestion(name: str, known: list[str]) -> str:
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
-    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
-
-
-def lookup(config: Config, section: str, name: str, place: str) -> Config:
-    """``config[section][name]``, or an error that names the place and what is known."""
-    if name not in config[section]:
-        known = list(config[section])
-        raise ResampledPriorsError(
-            f"config: {place}: unknown {section.removesuffix('s')} '{name}': "
-            f"{suggestion(str(name), known)} (defined under {section})"
-        )
-    return config[section][name]
 
 
 # ---- settings of a run --------------------------------------------------------------------
