@@ -1,5 +1,6 @@
 """Fig. A.2: the estimate of Z against the number of proposals it is made from."""
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +60,7 @@ def draw_figA2(numbers: Numbers) -> Figure:
         xlabel="number $S$ of samples used to estimate $Z$",
         ylabel="estimate $Z_S$ of $Z$",
     )
-    axes.set_title(f"$Z$ = {z[-1]:.4g} ± {error[-1]:.1g}")
+    decimals = max(0, math.ceil(-math.log10(error[-1]))) if error[-1] > 0 else 6
+    axes.set_title(f"$Z$ = {z[-1]:.{decimals}f} ± {error[-1]:.{decimals}f}")
     axes.legend(loc="upper right")
     return figure

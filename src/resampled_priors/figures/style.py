@@ -38,7 +38,7 @@ def new_figure(width: float, height: float) -> Figure:
 
 
 def save_figure(figure: Figure, stem: Path) -> None:
-    """Write ``stem``.pdf and ``stem``.png, without dates: the same numbers give the same picture."""
+    """Write ``stem``.pdf and ``stem``.png, without dates: the same numbers, the same picture."""
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
         with atomic_write(stem.with_suffix(suffix)) as temporary:
             figure.savefig(temporary, metadata=metadata)
