@@ -389,6 +389,7 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     kind, seconds_between_checkpoints, small, digits_base, tmp_path, monkeypatch
 ):
     monkeypatch.setattr(training, "VALIDATION_Z_SAMPLES", 2_000)
+    monkeypatch.setattr(training, "LOG_ROWS", 5)  # so that checkpoints come between rows, too
     settings, base = RESUMED[kind], digits_base if kind == "posthoc" else None
     run(small, settings, tmp_path / "whole", base)
     for iteration in (7, 7, 12) if settings["training"]["iterations"] == 14 else (7,):
@@ -601,6 +602,20 @@ def test_the_best_weights_are_written(nlls, warm_up, stop, best, small, tmp_path
     for name, value in wanted.items():
         assert torch.equal(written[name], value), name
     assert not torch.equal(written["decoder.0.weight"], later["decoder.0.weight"])
+
+
+def test_the_best_weights_outlive_an_interruption(small, tmp_path, monkeypatch):
+    settings = early(iterations=12, validation_interval=3, patience=9)
+    script_validation(monkeypatch, [5, 6, 7, 8])
+    run(small, settings, tmp_path / "whole")
+    script_validation(monkeypatch, [5, 6, 7, 8])
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 7)
+        with pytest.raises(Interrupted):
+            run(small, settings, tmp_path / "resumed", checkpoint_seconds=0)
+    _, progress = run(small, settings, tmp_path / "resumed")
+    assert (progress.iteration, progress.best_iteration, progress.best_nll) == (12, 3, 5)
+    assert_same_results(tmp_path / "whole", tmp_path / "resumed")
 
 
 def test_validation_is_the_importance_weighted_nll(small, tmp_path, monkeypatch):
