@@ -28,7 +28,7 @@ def figure_names():
     """All figures; where the config says partial, those that need no run or have one of theirs."""
     return [
         figure
-        for figure, settings in config.get("figures", {}).items()
+        for figure, settings in config["figures"].items()
         if not settings.get("runs")
         or run_files(
             ["model.safetensors", "run.json", "z.json"], experiment.figure_runs(config, figure)
@@ -44,7 +44,7 @@ rule toy:
     benchmark:
         "<results>/logs/toy/{toy}.benchmark.tsv"
     wildcard_constraints:
-        toy=any_of(config.get("toys", [])),
+        toy=any_of(config["toys"]),
     threads: 1
     params:
         settings=lambda w: json.dumps(experiment.resolve_toy(config, w.toy)),
@@ -69,7 +69,7 @@ rule figure:
     benchmark:
         "<results>/logs/figures/{figure}.benchmark.tsv"
     wildcard_constraints:
-        figure=any_of(config.get("figures", [])),
+        figure=any_of(config["figures"]),
     threads: 1
     params:
         settings=figure_settings,
