@@ -11,7 +11,7 @@ rule prepare:
         accept=lambda w: (
             "--accept-unverified" if w.dataset in config["data"]["accept_unverified"] else ""
         ),
-        raw="<data>/raw",
+        folder=subpath(output[0], ancestor=2),
     shell:
-        "resampled-priors prepare {wildcards.dataset} --output {output:q} --raw {params.raw:q}"
+        "resampled-priors prepare {wildcards.dataset} --output {output:q} --raw {params.folder:q}/raw"
         " {params.accept} > {log:q} 2>&1"

@@ -74,10 +74,12 @@ rule figure:
     params:
         settings=figure_settings,
         results=subpath(output.pdf, parent=True),
-        data="<data>/prepared",
+        data=lambda w, input: (
+            f"--data {shlex.quote(os.path.dirname(input.data[0]))}" if input.data else ""
+        ),
     shell:
         "resampled-priors figure {wildcards.figure} --results {params.results:q}"
-        " --data {params.data:q} --settings {params.settings:q} --device {config[device]}"
+        " {params.data} --settings {params.settings:q} --device {config[device]}"
         " --threads {threads} > {log:q} 2>&1"
 
 
