@@ -20,4 +20,4 @@ rule table:
 
 rule tables:
     input:
-        expand("<results>/{table}.md", table=config["tables"]),
+        expand("<results>/{table}.{suffix}", table=config["tables"], suffix=["csv", "md", "tex"]),
