@@ -299,7 +299,7 @@ def folders(tmp_path, monkeypatch) -> tuple[Path, Path]:
 def test_mirror(folders, monkeypatch, algorithm, compressed, by_variable):
     mirror, raw = folders
     if compressed:
-        (mirror / "folder" / "images.bin.gz").write_bytes(gzip.compress(CONTENT))
+        (mirror / "folder" / "images.bin.gz").write_bytes(gzip.compress(CONTENT, mtime=0))
     else:
         (mirror / "folder" / "images.bin").write_bytes(CONTENT)
     if by_variable:
@@ -327,7 +327,7 @@ def test_mirror_that_is_not_a_folder(folders):
 
 
 FLIPPED = CONTENT[:500] + b"\x00" + CONTENT[501:]
-WHOLE_GZ = gzip.compress(CONTENT)
+WHOLE_GZ = gzip.compress(CONTENT, mtime=0)
 GARBLED_GZ = WHOLE_GZ[:10] + b"\xff" + WHOLE_GZ[11:]  # there is no deflate block of type 3
 
 
@@ -337,7 +337,7 @@ GARBLED_GZ = WHOLE_GZ[:10] + b"\xff" + WHOLE_GZ[11:]  # there is no deflate bloc
         ("images.bin", FLIPPED, "is not the published file"),
         ("images.bin", CONTENT[:-1], "is not the published file"),
         ("images.bin", b"", "is not the published file"),
-        ("images.bin.gz", gzip.compress(FLIPPED), "is not the published file"),
+        ("images.bin.gz", gzip.compress(FLIPPED, mtime=0), "is not the published file"),
         ("images.bin.gz", b"", "is not the published file"),
         ("images.bin.gz", WHOLE_GZ[:-9], "is damaged or unreadable"),
         ("images.bin.gz", WHOLE_GZ[:20], "is damaged or unreadable"),
@@ -362,7 +362,7 @@ def test_wrong_content_is_refused(folders, place, name, content, match):
 
 def test_mismatch_names_both_hashes_and_can_be_accepted(folders):
     mirror, raw = folders
-    (mirror / "folder" / "images.bin.gz").write_bytes(gzip.compress(FLIPPED))
+    (mirror / "folder" / "images.bin.gz").write_bytes(gzip.compress(FLIPPED, mtime=0))
     expected, found = (hashlib.sha256(c).hexdigest() for c in (CONTENT, FLIPPED))
     with refused(f"sha256 is {found}, expected {expected}.*data.accept_unverified"):
         fetch(raw_file(), raw, mirror)
