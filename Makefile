@@ -35,6 +35,7 @@ demo: .venv/.installed  ## every table and figure, at a small budget, into resul
 test: .venv/.installed  ## run the tests; PYTEST_ARGS="-k packaging" selects
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(CORES) $(PYTEST_ARGS)
 
+lint: .venv/.installed-dev  ## check style: ruff and snakefmt
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
