@@ -204,8 +204,8 @@ def draw_figA1(numbers: Numbers) -> Figure:
     axes.plot(axis, q, color=TARGET, label="target $q(z)$")
     at = int(np.abs(axis - 0.1).argmin())
     for low, high, colour, word, shift, side in (
-        (0.0, q[at], RESAMPLED, r"accept $\propto q(z)$", 4, "left"),
-        (q[at], envelope[at], ACCEPTANCE, "reject\n$\\propto M\\pi(z) - q(z)$", -4, "right"),
+        (0.0, q[at], RESAMPLED, r"accept $\propto q$", 4, "left"),
+        (q[at], envelope[at], ACCEPTANCE, "reject\n$\\propto M\\pi - q$", -4, "right"),
     ):
         axes.plot([axis[at]] * 2, [low, high], color=colour, lw=2.5, solid_capstyle="butt")
         middle = (axis[at], (low + high) / 2)
