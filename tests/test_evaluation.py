@@ -434,3 +434,10 @@ def test_z_of_0_is_refused():
     with pytest.raises(ResampledPriorsError, match=r"none of 1000 proposals .* raise z_samples"):
         estimate_model_z(model, 1_000, None)
     assert model.prior.log_z.isnan()
+
+
+def test_an_acceptance_function_that_gives_nan_is_refused():
+    model = build("vae_2d", "lars")
+    nn.init.constant_(model.prior.log_a.network[-1].bias, math.nan)
+    with pytest.raises(ResampledPriorsError, match=r"not finite.*training.csv and train it again"):
+        estimate_model_z(model, 1_000, None)

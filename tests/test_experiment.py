@@ -736,6 +736,11 @@ WRONG = {
     # toys and figures
     "toy": ("toys.lars_10.learning_rte", 1, "'toys.lars_10.learning_rte': .*'learning_rate'"),
     "toy's T": ("toys.lars_10.prior.truncation", 1, "prior.truncation: 1 .*T, at least 2"),
+    "toy's prior": (
+        "toys.lars_10.prior",
+        {"family": "lars"},
+        "lars_10.prior: 'proposal' is a required",
+    ),
     "toy's target": ("toys.lars_10.target", "x", "toys.lars_10.target: 'x' is not one of"),
     "figure": ("figures.fig3.grd", [4, 8], "'figures.fig3.grd': did you mean 'grid'"),
     "figure's toy": ("figures.fig1.toys", ["lars_1"], "fig1.toys: unknown toy 'lars_1': did"),

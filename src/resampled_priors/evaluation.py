@@ -89,13 +89,18 @@ def estimate_model_z(
     part = model.resampled_part()
     if part is None:
         return ZEstimate(mean=1.0, standard_error=0.0, num_samples=0)
-    estimate = estimate_z(
-        part.proposal,
-        part.log_a,
-        num_samples,
-        target_log_standard_error=target,
-        progress=progress,
-    )
+    try:
+        estimate = estimate_z(
+            part.proposal,
+            part.log_a,
+            num_samples,
+            target_log_standard_error=target,
+            progress=progress,
+        )
+    except ValueError as error:  # a(z) is NaN
+        raise ResampledPriorsError(
+            f"Z cannot be estimated ({error}): look at the run's training.csv and train it again"
+        ) from error
     if estimate.mean == 0:
         raise ResampledPriorsError(
             f"none of {estimate.num_samples} proposals has an acceptance probability above 0: "
