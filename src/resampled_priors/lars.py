@@ -177,6 +177,8 @@ def sample_resampled(
 class ResampledDistribution(Distribution):
     """p_T or p_∞ for a given proposal, acceptance function and Z.
 
+    Its samples are not reparameterised (``has_rsample`` is False): acceptance is a decision.
+
     Args:
         proposal: a distribution with an empty batch shape, or a zuko lazy one.
         log_a: z (..., *event_shape) -> log a(z) (...), at most 0.
@@ -195,6 +197,7 @@ class ResampledDistribution(Distribution):
     """
 
     arg_constraints: dict = {}
+    has_rsample = False
 
     def __init__(
         self,
@@ -214,6 +217,17 @@ class ResampledDistribution(Distribution):
         self.truncation = truncation
         self._log_z = None if log_z is None else torch.as_tensor(log_z)
         super().__init__(event_shape=self.proposal.event_shape, validate_args=False)
+
+    def expand(
+        self, batch_shape: Sequence[int], _instance: Distribution | None = None
+    ) -> "ResampledDistribution":
+        """The same distribution for each element of a batch, their samples independent."""
+        new = self._get_checked_instance(ResampledDistribution, _instance)
+        for name in ("proposal", "log_a", "truncation", "_log_z"):
+            setattr(new, name, getattr(self, name))
+        batch_shape = torch.empty(self.batch_shape).expand(batch_shape).shape
+        Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        return new
 
     @property
     def support(self) -> torch.distributions.constraints.Constraint:
@@ -236,19 +250,21 @@ class ResampledDistribution(Distribution):
         return -torch.expm1(log_alpha) / log_z.exp()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p_T(z) in nats: (..., *event_shape) -> (...)."""
-        return log_resampled_density(
+        """log p_T(z) in nats: (..., *event_shape) -> (...), broadcast to the batch shape."""
+        density = log_resampled_density(
             self.proposal.log_prob(value), self.log_a(value), self.log_z, self.truncation
         )
+        return density.expand(torch.broadcast_shapes(density.shape, self.batch_shape))
 
     @torch.no_grad()
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Exact samples, shape (*sample_shape, *event_shape)."""
+        """Exact samples, shape (*sample_shape, *batch_shape, *event_shape)."""
         guess = None if self._log_z is None else float(self.expected_proposals)
+        shape = (*sample_shape, *self.batch_shape)
         samples, _ = sample_resampled(
-            self.proposal, self.log_a, math.prod(sample_shape), self.truncation, guess
+            self.proposal, self.log_a, math.prod(shape), self.truncation, guess
         )
-        return samples.reshape(*sample_shape, *self.event_shape)
+        return samples.reshape(*shape, *self.event_shape)
 
     @torch.no_grad()
     def sample_ranked(self, num_proposals: int) -> tuple[Tensor, Tensor]:
@@ -264,6 +280,9 @@ class ResampledDistribution(Distribution):
 
 class ResampledPrior(nn.Module):
     """LARS as the prior of a latent-variable model: trained by Algorithm 1, evaluated with log Z.
+
+    Called, it gives its distribution, as zuko's lazy modules do: it can be the base of a
+    ``zuko.lazy.Flow``.
 
     Buffers: ``z_average``, the moving average ⟨Z⟩ of training, and ``log_z``, which evaluation
     uses and which is unset (NaN) until an estimate is stored in it.
@@ -315,6 +334,11 @@ class ResampledPrior(nn.Module):
         """π, with the present parameters where it is learned."""
         return self.proposal() if isinstance(self.proposal, nn.Module) else self.proposal
 
+    def _proposal_samples(self, proposal: Distribution) -> Tensor:
+        """S proposals, with their gradient where the proposal has one."""
+        draw = proposal.rsample if proposal.has_rsample else proposal.sample
+        return draw((self.num_proposals,))
+
     def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> tuple[Tensor, Tensor]:
         """log p_T(z) with the training estimate of Z (Algorithm 1); changes nothing.
 
@@ -327,8 +351,7 @@ class ResampledPrior(nn.Module):
             ``z_average``.
         """
         proposal = self.proposal_distribution()
-        draw = proposal.rsample if proposal.has_rsample else proposal.sample
-        log_a_proposals = self.log_a(draw((self.num_proposals,)))
+        log_a_proposals = self.log_a(self._proposal_samples(proposal))
         log_proposal, log_acceptance = proposal.log_prob(z), self.log_a(z)
         log_fraction = (log_proposal - log_posterior).detach()  # line 3: stop_grad π/q
         log_z, new_average = smoothed_log_z(
@@ -336,6 +359,20 @@ class ResampledPrior(nn.Module):
         )
         density = log_resampled_density(log_proposal, log_acceptance, log_z, self.truncation)
         return density, new_average
+
+    def forward(self, context: Tensor | None = None) -> ResampledDistribution:
+        """The prior as a zuko flow asks for its base; ``context`` has no part in it.
+
+        In training mode Z is Algorithm 1's, from S fresh proposals alone, since a flow has no
+        q(z|x); its gradient reaches a(z), and ⟨Z⟩ moves with each call, as the averages of
+        batch normalisation do. In evaluation mode it is the stored estimate.
+        """
+        if not self.training:
+            return self.distribution()
+        log_a_proposals = self.log_a(self._proposal_samples(self.proposal_distribution()))
+        log_z, new_average = smoothed_log_z(log_a_proposals, self.z_average, self.smoothing)
+        self.z_average.copy_(new_average)
+        return ResampledDistribution(self.proposal, self.log_a, self.truncation, log_z)
 
     def log_prob(self, z: Tensor) -> Tensor:
         """log p_T(z) with the stored log Z, in nats: (..., features) -> (...)."""
