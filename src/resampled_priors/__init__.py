@@ -4,6 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .evaluation import load_run
     from .lars import (
         AcceptanceFunction,
         ResampledDistribution,
@@ -14,19 +15,29 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_MODULES = {
+    "AcceptanceFunction": "lars",
+    "ResampledDistribution": "lars",
+    "ResampledPrior": "lars",
+    "ZEstimate": "partition",
+    "estimate_z": "partition",
+    "load_run": "evaluation",
+    "log_resampled_density": "lars",
+}
+
 __all__ = [
     "AcceptanceFunction",
     "ResampledDistribution",
     "ResampledPrior",
     "ZEstimate",
     "estimate_z",
+    "load_run",
     "log_resampled_density",
 ]
 
 
 def __getattr__(name: str) -> Any:
     """A public name at its first use: Snakemake, at each start, reads the config without torch."""
-    if name not in __all__:
+    if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
-    module = ".partition" if name in ("ZEstimate", "estimate_z") else ".lars"
-    return getattr(import_module(module, __name__), name)
+    return getattr(import_module(f".{_MODULES[name]}", __name__), name)

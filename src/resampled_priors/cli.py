@@ -221,6 +221,25 @@ def figure(
     make_figure(name, resolved, results, data, use_device(device, threads))
 
 
+@app.command()
+def sample(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="The image to write (.png).")],
+    ranked: Annotated[
+        bool, typer.Option(help="Proposals instead of samples, the highest a(z) first.")
+    ] = False,
+    images: Annotated[int, typer.Option(help="How many images.", min=1)] = 64,
+    seed: Annotated[int, typer.Option(help="Seed of the random numbers.", min=0)] = 0,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Draw images from a run whose Z is known: writes a grid of them."""
+    device = use_device(device, threads)
+    from .figures.samples import write_samples
+
+    write_samples(run, out, images, ranked, seed, device)
+
+
 def main() -> None:
     """Run the command line; an error the user can mend is one line and exit status 1."""
     try:

@@ -1,0 +1,57 @@
+"""A grid of images from one run: samples of the model, or proposals ranked by a."""
+
+import math
+from pathlib import Path
+
+import matplotlib.image
+import torch
+from torch import Tensor
+
+from ..evaluation import load_run
+from ..files import ResampledPriorsError, atomic_write
+from ..models import LatentVariableModel, ResampledOutputVAE
+from .ranked import as_bytes, image_grid, rank_proposals
+
+
+@torch.no_grad()
+def sample_images(model: LatentVariableModel, num_images: int) -> Tensor:
+    """Images of the model, (num_images, 784): pixel means, binary where the output is resampled."""
+    if isinstance(model, ResampledOutputVAE):
+        return model.output.sample((num_images,))
+    return model.decode(model.prior.sample((num_images,)))
+
+
+@torch.no_grad()
+def write_samples(
+    run: Path, output: Path, num_images: int, ranked: bool, seed: int, device: str = "cpu"
+) -> None:
+    """Write a square grid of images, row by row, whole or not at all.
+
+    Args:
+        run: the folder of a run whose Z is known.
+        output: the file to write, in a format that matplotlib knows by its suffix.
+        ranked: show proposals instead, the highest a(z) first, as in Fig. 3.
+
+    Raises:
+        ResampledPriorsError: the run is not whole; it has no a(z) to rank by; another suffix.
+    """
+    model = load_run(run, device)
+    torch.manual_seed(seed)
+    if ranked:
+        if model.resampled_part() is None:
+            raise ResampledPriorsError(
+                f"{run} has no acceptance function to rank by: leave out --ranked"
+            )
+        log_a, decode = rank_proposals(model, num_images)
+        images = decode(torch.arange(num_images, device=log_a.device))
+        print(f"log a from {log_a[0]:.3g} (top left) to {log_a[-1]:.3g} nats")
+    else:
+        images = sample_images(model, num_images)
+    columns = math.ceil(math.sqrt(num_images))
+    grid = image_grid(as_bytes(images.cpu()), math.ceil(num_images / columns), columns)
+    try:
+        with atomic_write(output) as temporary:
+            matplotlib.image.imsave(temporary, grid, cmap="gray", vmin=0, vmax=255)
+    except ValueError as error:  # a suffix that matplotlib does not know
+        raise ResampledPriorsError(f"{output}: {error}: name a .png file") from error
+    print(f"{num_images} images in {output}")
