@@ -17,7 +17,7 @@ def real_nvp(base: torch.nn.Module | None) -> zuko.lazy.Flow:
     return flow if base is None else zuko.lazy.Flow(flow.transform, base)
 
 
-def train(flow: zuko.lazy.Flow, iterations: int = 800) -> None:
+def train(flow: zuko.lazy.Flow, iterations: int = 1_000) -> None:
     """Maximum likelihood; nothing here knows of LARS."""
     optimizer = torch.optim.Adam(flow.parameters(), lr=3e-3)
     for _ in range(iterations):

@@ -130,10 +130,29 @@ def load_model(settings: Config, weights: Path, device: str = "cpu") -> LatentVa
 
 
 def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
-    """The trained model of a run folder, its estimated Z stored in it, ready to use.
+    """The trained model of a run folder, its estimated Z stored in it: to sample, rank and score.
+
+    Args:
+        folder: …/runs/DATASET/MODEL/PRIOR/seedN, with run.json, model.safetensors and, where
+            the run has an acceptance function, z.json.
+        device: where the model goes.
+
+    Returns:
+        the model in evaluation mode: ``prior`` (``sample``, ``log_prob``, ``distribution()``),
+        ``encode``, ``decode`` and ``log_weight_terms`` (log p(x|z), log p(z), log q(z|x), nats).
 
     Raises:
         ResampledPriorsError: a file of the run that is missing or damaged.
+
+    Example:
+        >>> model = load_run("results/runs/dynamic_mnist/vae/lars/seed0")
+        >>> images = model.decode(model.prior.sample((4,)))  # pixel means in [0, 1]
+        >>> images.shape
+        torch.Size([4, 784])
+        >>> z, log_a = model.prior.distribution().sample_ranked(100)  # the highest a(z) first
+        >>> log_p_x_z, log_p_z, log_q_z = model.log_weight_terms(images.round(), num_samples=10)
+        >>> (log_p_x_z + log_p_z - log_q_z).mean(0).shape  # the ELBO of each image, in nats
+        torch.Size([4])
     """
     folder = Path(folder)
     settings = read_run(folder)["settings"]

@@ -36,6 +36,13 @@ class AcceptanceFunction(nn.Module):
 
     Maps z of shape (..., features) to log a(z) of shape (...), at most 0.
 
+    Args:
+        features: the size of z.
+        hidden: widths of the hidden layers; the paper's default, C.2.
+
+    Raises:
+        ValueError: a width below 1.
+
     Example:
         >>> log_a = AcceptanceFunction(features=50, hidden=(100, 100))
         >>> log_a(torch.zeros(3, 50)).shape
@@ -72,7 +79,17 @@ def log_resampled_density(
         log_proposal: log π(z), shape (...).
         log_acceptance: log a(z), shape (...), at most 0.
         log_z: log Z, shape () or (...).
-        truncation: T ≥ 1, or None.
+        truncation: T ≥ 1, or None; an unchecked integer.
+
+    Returns:
+        the log density in nats, shape (...). Source: eq. 3 and 4, A.7 and A.14.
+
+    Example:
+        >>> log_pi, log_a, log_z = torch.tensor(-0.9), torch.tensor(-0.1), torch.tensor(-2.3)
+        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=100):.4f}"
+        '1.2999'
+        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=None):.4f}"
+        '1.3000'
     """
     if truncation is None:
         return log_proposal + log_acceptance - log_z  # eq. 3, A.7
@@ -188,12 +205,19 @@ class ResampledDistribution(Distribution):
     Raises:
         ValueError: truncation below 1; a proposal with a batch shape; log_z missing where needed.
 
+    Source: eq. 3 and 4; the sampler is that of section 2.
+
     Example:
         >>> from torch.distributions import Independent, Normal
         >>> proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
-        >>> p = ResampledDistribution(proposal, AcceptanceFunction(2), truncation=100)
+        >>> p = ResampledDistribution(proposal, AcceptanceFunction(2), truncation=100, log_z=-0.7)
         >>> p.sample((5,)).shape
         torch.Size([5, 2])
+        >>> p.log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+        >>> z, log_acceptance = p.sample_ranked(1_000)
+        >>> bool(log_acceptance[0] >= log_acceptance[-1])
+        True
     """
 
     arg_constraints: dict = {}
@@ -297,12 +321,18 @@ class ResampledPrior(nn.Module):
     Raises:
         ValueError: a setting out of its range; ``log_prob`` before ``log_z`` is set.
 
+    Source: Algorithm 1; evaluation with Z by A.17.
+
     Example:
         >>> from resampled_priors import estimate_z
         >>> from torch.distributions import Independent, Normal
         >>> proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> prior = ResampledPrior(proposal, AcceptanceFunction(2))
-        >>> estimate = estimate_z(proposal, prior.log_a, num_samples=10_000)
+        >>> q = Independent(Normal(torch.ones(5, 2), 0.5), 1)
+        >>> z = q.sample()
+        >>> log_p, new_average = prior.training_log_prob(z, q.log_prob(z))  # in the loss
+        >>> _ = prior.z_average.copy_(new_average)  # after the step
+        >>> estimate = estimate_z(proposal, prior.log_a, num_samples=10_000)  # after training
         >>> _ = prior.log_z.fill_(estimate.log_mean)
         >>> prior.log_prob(torch.zeros(3, 2)).shape
         torch.Size([3])

@@ -31,6 +31,11 @@ class ZEstimate:
 
     The standard error of log Z is that of Z divided by Z (first order); it is infinite where no
     proposal was accepted, or where one observation alone gives no error.
+
+    Example:
+        >>> estimate = ZEstimate(mean=0.02, standard_error=1e-4, num_samples=1_000_000)
+        >>> f"log Z = {estimate.log_mean:.3f} ± {estimate.log_standard_error:.3f}"
+        'log Z = -3.912 ± 0.005'
     """
 
     mean: float

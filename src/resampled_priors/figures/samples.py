@@ -4,6 +4,7 @@ import math
 from pathlib import Path
 
 import matplotlib.image
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from .ranked import as_bytes, image_grid, rank_proposals
 
 @torch.no_grad()
 def sample_images(model: LatentVariableModel, num_images: int) -> Tensor:
-    """Images of the model, (num_images, 784): pixel means, binary where the output is resampled."""
+    """Images of the model, (num_images, 784): pixel means; bits where the output is resampled."""
     if isinstance(model, ResampledOutputVAE):
         return model.output.sample((num_images,))
     return model.decode(model.prior.sample((num_images,)))
@@ -29,12 +30,14 @@ def write_samples(
 
     Args:
         run: the folder of a run whose Z is known.
-        output: the file to write, in a format that matplotlib knows by its suffix.
+        output: the .png file to write.
         ranked: show proposals instead, the highest a(z) first, as in Fig. 3.
 
     Raises:
         ResampledPriorsError: the run is not whole; it has no a(z) to rank by; another suffix.
     """
+    if output.suffix != ".png":
+        raise ResampledPriorsError(f"{output} is no .png file: name one")
     model = load_run(run, device)
     torch.manual_seed(seed)
     if ranked:
@@ -49,9 +52,6 @@ def write_samples(
         images = sample_images(model, num_images)
     columns = math.ceil(math.sqrt(num_images))
     grid = image_grid(as_bytes(images.cpu()), math.ceil(num_images / columns), columns)
-    try:
-        with atomic_write(output) as temporary:
-            matplotlib.image.imsave(temporary, grid, cmap="gray", vmin=0, vmax=255)
-    except ValueError as error:  # a suffix that matplotlib does not know
-        raise ResampledPriorsError(f"{output}: {error}: name a .png file") from error
+    with atomic_write(output) as temporary:
+        matplotlib.image.imsave(temporary, np.stack([grid] * 3, axis=-1))  # bytes as they are
     print(f"{num_images} images in {output}")
