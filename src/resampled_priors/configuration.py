@@ -92,7 +92,7 @@ def _schema_message(error: jsonschema.ValidationError) -> str:
         return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
     if error.validator == "required":
         return f"config: {place or 'the top level'}: {error.message}: add it"
-    if error.validator == "not":
+    if error.validator == "not" or error.schema is False:
         return f"config: {place}: this key does not belong here: remove it"
     hint = error.schema.get("description", "")
     message = f"config: {place}: {error.message}"

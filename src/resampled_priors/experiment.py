@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from .configuration import Config, check_schema, lookup, merge, read_config
-from .files import ResampledPriorsError
+from .files import ResampledPriorsError, sha256
 
 METRIC_LABELS = {
     "nll": "NLL",
@@ -109,22 +109,41 @@ def validate_config(config: Config) -> None:
 # ---- settings of a run --------------------------------------------------------------------
 
 
+def _prior_settings(config: Config, name: str, place: str) -> Config:
+    """A prior's entry without its label; for a class of the user's own, with its file's hash.
+
+    The hash makes a run depend on that file, which is not part of the package.
+    """
+    settings = {k: v for k, v in lookup(config, "priors", name, place).items() if k != "label"}
+    file, colon, _ = settings["family"].rpartition(":")
+    if colon:
+        try:
+            settings["code_sha256"] = sha256(file)
+        except OSError as error:
+            raise ResampledPriorsError(
+                f"config: priors.{name}.family: {file} cannot be read ({error.strerror}): "
+                "give the path of a Python file, from the working folder"
+            ) from error
+    return settings
+
+
 def resolve_prior(config: Config, name: str) -> Config:
     """A prior's settings, with the settings of its proposal in the place of its name.
 
     Raises:
-        ResampledPriorsError: an unknown prior, proposal or base, or one that cannot serve.
+        ResampledPriorsError: an unknown prior, proposal or base, or one that cannot serve; the
+            file of a class that cannot be read.
     """
-    settings = {k: v for k, v in lookup(config, "priors", name, "prior").items() if k != "label"}
+    settings = _prior_settings(config, name, "prior")
     if settings["family"] == "lars":
         place = f"priors.{name}.proposal"
-        proposal = lookup(config, "priors", settings["proposal"], place)
+        proposal = _prior_settings(config, settings["proposal"], place)
         if proposal["family"] == "lars":
             raise ResampledPriorsError(
                 f"config: {place}: '{settings['proposal']}' is itself a LARS prior: "
                 "name a prior of another family"
             )
-        settings["proposal"] = {k: v for k, v in proposal.items() if k != "label"}
+        settings["proposal"] = proposal
     if "base" in settings:
         place = f"priors.{name}.base"
         base = lookup(config, "priors", settings["base"], place)

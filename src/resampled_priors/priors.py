@@ -1,9 +1,12 @@
 """Priors built from config: the standard normal, flows (zuko's), and LARS on any of them.
 
 Every prior has one contract: ``log_prob(z)``, ``training_log_prob(z, log_posterior)``,
-``sample(shape)`` and ``distribution()``. ``ResampledPrior`` (lars.py) has it by itself.
+``sample(shape)`` and ``distribution()``. ``ResampledPrior`` (lars.py) has it by itself, and
+``DistributionPrior`` gives it to any module whose ``forward()`` returns a distribution: a flow,
+or a class of the user's own, named in config as FILE.py:CLASS.
 """
 
+import runpy
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -12,7 +15,8 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .files import ResampledPriorsError
+from .configuration import suggestion
+from .files import ResampledPriorsError, sha256
 from .lars import AcceptanceFunction, ResampledPrior
 
 
@@ -72,6 +76,62 @@ PROPOSALS: dict[str, Callable[..., nn.Module]] = {
 }
 
 
+def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
+    """The class (or function) FILE.py:CLASS.
+
+    Args:
+        code_sha256: of the file, as the resolved settings have it.
+
+    Raises:
+        ResampledPriorsError: the file is missing, another than it was, or fails; no such class.
+    """
+    file, _, name = family.rpartition(":")
+    try:
+        if sha256(file) != code_sha256:
+            raise ResampledPriorsError(
+                f"{file} has changed since this run's settings were made: "
+                "bring that file back, or train the run again"
+            )
+        found = runpy.run_path(file)  # reads the source, never a compiled file that may be older
+    except ResampledPriorsError:
+        raise
+    except Exception as error:  # whatever the user's code raises
+        raise ResampledPriorsError(
+            f"{file} cannot be used ({type(error).__name__}: {error}): correct it"
+        ) from error
+    if not callable(found.get(name)):
+        known = [key for key, value in found.items() if isinstance(value, type)]
+        raise ResampledPriorsError(f"{file} has no class {name}: {suggestion(name, known)}")
+    return found[name]
+
+
+def own_prior(family: str, features: int, code_sha256: str, **settings: Any) -> nn.Module:
+    """The user's module, built with ``features`` and its settings, its contract checked.
+
+    Raises:
+        ResampledPriorsError: as ``own_class``; it cannot be built, or breaks the contract.
+    """
+    make = own_class(family, code_sha256)
+    try:
+        lazy = make(features, **settings)
+        p = lazy()
+        z = p.sample((2,))
+        shapes = (p.batch_shape, p.event_shape, z.shape, p.log_prob(z).shape)
+    except Exception as error:  # whatever the user's code raises
+        raise ResampledPriorsError(
+            f"{family} with features {features} and settings {settings} cannot be used "
+            f"({type(error).__name__}: {error}): correct the class or its settings in the config"
+        ) from error
+    if not isinstance(lazy, nn.Module) or shapes != ((), (features,), (2, features), (2,)):
+        raise ResampledPriorsError(
+            f"{family} is not what a prior should be, an nn.Module whose forward() returns a "
+            f"distribution of batch shape () and event shape ({features},): it is a "
+            f"{type(lazy).__name__} that gives a {type(p).__name__} of batch shape "
+            f"{tuple(shapes[0])} and event shape {tuple(shapes[1])}"
+        )
+    return lazy
+
+
 def build_prior(settings: dict[str, Any], features: int) -> nn.Module:
     """The prior that resolved settings describe (``experiment.resolve_prior`` makes them).
 
@@ -81,7 +141,7 @@ def build_prior(settings: dict[str, Any], features: int) -> nn.Module:
         features: the size of z.
 
     Raises:
-        ResampledPriorsError: unknown family.
+        ResampledPriorsError: unknown family; as ``own_prior``.
     """
     settings = {key: value for key, value in settings.items() if key not in ("name", "base")}
     family = settings.pop("family")
@@ -89,6 +149,8 @@ def build_prior(settings: dict[str, Any], features: int) -> nn.Module:
         proposal = build_prior(settings.pop("proposal"), features)
         log_a = AcceptanceFunction(features, settings.pop("hidden"))
         return ResampledPrior(proposal.lazy, log_a, **settings)
+    if ":" in family:
+        return DistributionPrior(own_prior(family, features, **settings))
     if family not in PROPOSALS:
         known = ", ".join(["lars", *PROPOSALS])
         raise ResampledPriorsError(f"unknown prior family '{family}': use one of {known}")
