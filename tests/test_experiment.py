@@ -583,7 +583,11 @@ WRONG = {
         "'budgets.short.models.conv_hvae.warmup': did you mean 'warm_up'",
     ),
     "training": ("training.lerning_rate", 1, "'training.lerning_rate': .*'learning_rate'"),
-    "data sets": ("datasets.mnist", {"label": "x"}, "'datasets.mnist': use one of static_mnist, "),
+    "data sets": (
+        "datasets.mnist",
+        {"label": "x"},
+        "datasets.mnist: 'images' is .*: add it; .* none of static_mnist, ",
+    ),
     "data set": ("datasets.digits.early_stoping", True, "did you mean 'early_stopping'"),
     "model": ("models.vae.latent_sise", 3, "'models.vae.latent_sise': .*'latent_size'"),
     "output": ("models.vae_resampled_output.output.T", 3, "output.T': use one of hidden, trunc"),

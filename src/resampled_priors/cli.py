@@ -85,7 +85,7 @@ def use_device(device: str | None, threads: int) -> str:
 
 @app.command()
 def prepare(
-    dataset: Annotated[str, typer.Argument(help="static_mnist, dynamic_mnist, omniglot, …")],
+    dataset: Annotated[str, typer.Argument(help="static_mnist, dynamic_mnist … or yours.")],
     output: Annotated[Path, typer.Option(help="The prepared file to write (.safetensors).")],
     raw: Annotated[Path, typer.Option(help="Folder for downloads.")] = Path("data/raw"),
     mirror: Annotated[
@@ -97,13 +97,20 @@ def prepare(
     accept_unverified: Annotated[
         bool, typer.Option(help="Take files that are not the published ones; they are marked.")
     ] = False,
+    images: Annotated[
+        Path | None, typer.Option(help="A data set of your own: its .npz file of images.")
+    ] = None,
 ) -> None:
     """Fetch, verify and split a data set into one prepared file."""
     from .data import prepare as prepare_dataset
+    from .data import prepare_own
 
-    prepare_dataset(
-        dataset, output, raw_folder=raw, mirror=mirror, accept_unverified=accept_unverified
-    )
+    if images is None:
+        prepare_dataset(
+            dataset, output, raw_folder=raw, mirror=mirror, accept_unverified=accept_unverified
+        )
+    else:
+        prepare_own(dataset, images, output)
     print(f"prepared {dataset} in {output}")
 
 

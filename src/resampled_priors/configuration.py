@@ -90,11 +90,12 @@ def _schema_message(error: jsonschema.ValidationError) -> str:
         unknown = [key for key in error.instance if key not in known]
         full = ".".join(filter(None, [place, str(unknown[0])]))
         return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
-    if error.validator == "required":
-        return f"config: {place or 'the top level'}: {error.message}: add it"
-    if error.validator == "not" or error.schema is False:
+    if error.validator == "not":
         return f"config: {place}: this key does not belong here: remove it"
     hint = error.schema.get("description", "")
+    if error.validator == "required":
+        remedy = f"add it; it is {hint}" if hint else "add it"
+        return f"config: {place or 'the top level'}: {error.message}: {remedy}"
     message = f"config: {place}: {error.message}"
     return f"{message}; it is {hint}" if hint else message
 

@@ -9,6 +9,7 @@ import hashlib
 import json
 import sys
 import types
+import zipfile
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .files import ResampledPriorsError, atomic_write
+from .files import ResampledPriorsError, atomic_write, sha256
 from .raw_files import DIGITS_HASH, RAW_FILES, fetch, verify
 
 SPLITS = ("train", "validation", "test")
@@ -135,7 +136,10 @@ def prepare(
             published.
     """
     if name not in RAW_FILES:
-        raise ResampledPriorsError(f"Unknown data set {name!r}: known are {', '.join(RAW_FILES)}.")
+        raise ResampledPriorsError(
+            f"Unknown data set {name!r}: known are {', '.join(RAW_FILES)}; "
+            "one of your own needs its --images."
+        )
     provenance, paths = [], []
     for file in RAW_FILES[name]:
         path, digest, verified = fetch(file, raw_folder, mirror, accept_unverified)
@@ -167,6 +171,51 @@ def prepare(
     tensors = images | {f"{split}_labels": label.long() for split, label in labels.items()}
     kind = "binary" if name == "static_mnist" else "grey"
     _save(output, tensors, {"name": name, "kind": kind, "provenance": provenance})
+
+
+def prepare_own(name: str, images: str | Path, output: str | Path) -> None:
+    """Write the prepared file of a data set of the user's own.
+
+    Args:
+        name: as in the config.
+        images: an .npz file with `train`, `validation` and `test`, each uint8 of shape (N, 28, 28)
+            or (N, 784); grey values 0..255, or bits where no value is above 1; and, for figures
+            that show classes, `train_labels`, `validation_labels`, `test_labels`, integers (N,).
+        output: as for `prepare`.
+
+    Raises:
+        ResampledPriorsError: the file is missing, damaged, or holds something else.
+    """
+    remedy = "np.savez it as the page on data sets of your own says"
+    try:
+        with np.load(images, allow_pickle=False) as file:
+            arrays = dict(file)
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ResampledPriorsError(f"{images} cannot be read ({error}): {remedy}") from error
+    tensors = {}
+    for split in SPLITS:
+        image = arrays.pop(split, np.empty(0))
+        if image.dtype != np.uint8 or image.shape[1:] not in ((28, 28), (784,)) or not len(image):
+            raise ResampledPriorsError(
+                f"{images} should hold '{split}' as uint8 (N, 28, 28) or (N, 784), and has "
+                f"{image.dtype} {image.shape}: {remedy}"
+            )
+        tensors[split] = torch.from_numpy(image.reshape(-1, 784))
+        label = arrays.pop(f"{split}_labels", None)
+        if label is not None:
+            if label.dtype.kind not in "iu" or label.shape != (len(image),):
+                raise ResampledPriorsError(
+                    f"{images} should hold '{split}_labels' as integers ({len(image)},), and has "
+                    f"{label.dtype} {label.shape}: {remedy}"
+                )
+            tensors[f"{split}_labels"] = torch.from_numpy(label.astype(np.int64))
+    if arrays:
+        raise ResampledPriorsError(f"{images} holds '{next(iter(arrays))}' too: {remedy}")
+    binary = all(tensors[split].max() <= 1 for split in SPLITS)
+    # Verified: there is no published file that it might differ from.
+    provenance = [{"name": Path(images).name, "sha256": sha256(images), "verified": True}]
+    about = {"name": name, "kind": "binary" if binary else "grey", "provenance": provenance}
+    _save(output, tensors, about)
 
 
 def _permutation(size: int) -> Tensor:

@@ -97,12 +97,16 @@ def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
         raise
     except Exception as error:  # whatever the user's code raises
         raise ResampledPriorsError(
-            f"{file} cannot be used ({type(error).__name__}: {error}): correct it"
+            f"{file} cannot be used ({_in_one_line(error)}): correct it"
         ) from error
     if not callable(found.get(name)):
         known = [key for key, value in found.items() if isinstance(value, type)]
         raise ResampledPriorsError(f"{file} has no class {name}: {suggestion(name, known)}")
     return found[name]
+
+
+def _in_one_line(error: Exception) -> str:
+    return " ".join(f"{type(error).__name__}: {error}".split())
 
 
 def own_prior(family: str, features: int, code_sha256: str, **settings: Any) -> nn.Module:
@@ -120,7 +124,7 @@ def own_prior(family: str, features: int, code_sha256: str, **settings: Any) -> 
     except Exception as error:  # whatever the user's code raises
         raise ResampledPriorsError(
             f"{family} with features {features} and settings {settings} cannot be used "
-            f"({type(error).__name__}: {error}): correct the class or its settings in the config"
+            f"({_in_one_line(error)}): correct the class or its settings in the config"
         ) from error
     if not isinstance(lazy, nn.Module) or shapes != ((), (features,), (2, features), (2,)):
         raise ResampledPriorsError(

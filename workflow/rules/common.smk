@@ -25,6 +25,7 @@ if config["data"]["mirror"]:
     os.environ["RESAMPLED_PRIORS_MIRROR"] = config["data"]["mirror"]
 
 BUDGET = experiment.budget(config)
+OWN_DATASETS = [name for name, settings in config["datasets"].items() if "images" in settings]
 POSTHOC = [name for name, prior in config["priors"].items() if "base" in prior]
 RUN = "<results>/runs/{dataset}/{model}/{prior}/seed{seed}"
 

@@ -6,6 +6,8 @@ rule prepare:
         "<data>/prepared/{dataset}.safetensors",
     log:
         "<results>/logs/prepare/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(name for name in config["datasets"] if name not in OWN_DATASETS),
     threads: 1
     params:
         accept=lambda w: (
@@ -15,3 +17,19 @@ rule prepare:
     shell:
         "resampled-priors prepare {wildcards.dataset} --output {output:q} --raw {params.folder:q}/raw"
         " {params.accept} > {log:q} 2>&1"
+
+
+# A data set of the user's own: the .npz file that the config names.
+rule prepare_own:
+    input:
+        lambda w: config["datasets"][w.dataset]["images"],
+    output:
+        "<data>/prepared/{dataset}.safetensors",
+    log:
+        "<results>/logs/prepare/{dataset}.log",
+    wildcard_constraints:
+        dataset=any_of(OWN_DATASETS),
+    threads: 1
+    shell:
+        "resampled-priors prepare {wildcards.dataset} --output {output:q} --images {input:q}"
+        " > {log:q} 2>&1"
