@@ -12,14 +12,14 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from resampled_priors import training
+from resampled_priors import checkpoints, training
+from resampled_priors.checkpoints import Checkpoint
 from resampled_priors.data import Dataset, load_dataset
 from resampled_priors.evaluation import estimate_model_z, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError, write_json
+from resampled_priors.files import ResampledPriorsError, sha256, write_json
 from resampled_priors.runs import build_run_model
 from resampled_priors.training import (
-    Checkpoint,
     batch_indices,
     kl_weight,
     learning_rate,
@@ -44,10 +44,14 @@ def small(digits) -> Dataset:
     return dataclasses.replace(data, validation=data.validation[:50])
 
 
-def run(data, settings, folder, base=None, **options):
+def run(data, settings, folder, base=None, checkpoint_seconds=30):
     """Train as the command does, quietly; the model and where training ended."""
     model = build_run_model(settings, base)
-    progress = train(model, data, settings, folder, show_progress=False, **options)
+    checkpoint = Checkpoint(folder, "train", settings)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(checkpoints, "CHECKPOINT_SECONDS", checkpoint_seconds)
+        progress = train(model, data, settings, folder, checkpoint, show_progress=False)
+    checkpoint.clear()
     return model, progress
 
 
@@ -217,6 +221,7 @@ def write_base(folder, data, settings):
     """A trained base run as the train command leaves it."""
     _, progress = run(data, settings, folder)
     about = {"iterations": progress.iteration, "train_seconds": progress.seconds, "device": "cpu"}
+    about["model_sha256"] = sha256(folder / "model.safetensors")
     write_json(folder / "run.json", {"settings": settings, **about})
     return folder / "model.safetensors"
 
@@ -344,7 +349,7 @@ def slow_clock(monkeypatch):
     """A clock that runs one second between looks, so that checkpoints come at known times."""
     ticks = itertools.count()
     clock = types.SimpleNamespace(monotonic=lambda: float(next(ticks)))
-    monkeypatch.setattr(training, "time", clock)
+    monkeypatch.setattr(checkpoints, "time", clock)
 
 
 def assert_same_results(folder, other):
@@ -417,7 +422,9 @@ def test_an_interrupted_run_ends_like_an_uninterrupted_one(
     model = build_run_model(settings, base)
     torch.nn.init.normal_(model.decoder[-1].bias)  # all is restored
     torch.manual_seed(123)
-    train(model, small, settings, tmp_path / "resumed", show_progress=False)
+    checkpoint = Checkpoint(tmp_path / "resumed", "train", settings)
+    train(model, small, settings, tmp_path / "resumed", checkpoint, show_progress=False)
+    checkpoint.clear()
     assert steps[0] > 0  # it did not begin anew
     assert_same_results(tmp_path / "whole", tmp_path / "resumed")
     assert (rows_of(tmp_path / "whole")["validation_nll"].notna().any()) == (
@@ -449,7 +456,7 @@ def interrupted_run(small, tmp_path, monkeypatch):
         interrupt_at(patch, 6)
         with pytest.raises(Interrupted):
             run(small, settings, tmp_path / "resumed", checkpoint_seconds=0)
-    return settings, tmp_path, Checkpoint(tmp_path / "resumed", settings)
+    return settings, tmp_path, Checkpoint(tmp_path / "resumed", "train", settings)
 
 
 def flipped(content):
@@ -467,9 +474,9 @@ DAMAGES = {
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_checkpoint_gives_way_to_the_one_before(damage, interrupted_run, small, capsys):
     settings, folder, checkpoint = interrupted_run
-    assert checkpoint.load("cpu")["progress"]["iteration"] == 6
+    assert checkpoint.load()["progress"]["iteration"] == 6
     checkpoint.newest.write_bytes(DAMAGES[damage](checkpoint.newest.read_bytes()))
-    assert checkpoint.load("cpu")["progress"]["iteration"] == 5
+    assert checkpoint.load()["progress"]["iteration"] == 5
     assert f"{checkpoint.newest} is damaged" in capsys.readouterr().out
     run(small, settings, folder / "resumed")
     assert "continuing from iteration 5" in capsys.readouterr().out
@@ -480,7 +487,7 @@ def test_two_damaged_checkpoints_mean_a_new_beginning(interrupted_run, small):
     settings, folder, checkpoint = interrupted_run
     for path in (checkpoint.newest, checkpoint.older):
         path.write_bytes(b"")
-    assert checkpoint.load("cpu") is None
+    assert checkpoint.load() is None
     run(small, settings, folder / "resumed")
     assert_same_results(folder / "whole", folder / "resumed")
 
@@ -493,10 +500,10 @@ def test_a_checkpoint_of_other_settings_is_not_continued(interrupted_run, small,
     assert_same_results(folder / "other", folder / "resumed")  # nor is it left behind
 
 
-def test_a_crash_between_the_two_renames_loses_nothing(interrupted_run, small):
+def test_a_crash_between_the_two_renames_loses_little(interrupted_run, small):
     settings, folder, checkpoint = interrupted_run
-    checkpoint.newest.rename(checkpoint.newest.with_suffix(".new.pt"))
-    assert checkpoint.load("cpu")["progress"]["iteration"] == 6
+    checkpoint.newest.rename(checkpoint.older)
+    assert checkpoint.load()["progress"]["iteration"] == 6
     run(small, settings, folder / "resumed")
     assert_same_results(folder / "whole", folder / "resumed")
 

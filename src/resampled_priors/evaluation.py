@@ -8,21 +8,26 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
+from .checkpoints import Checkpoint
 from .experiment import Config
-from .files import ResampledPriorsError, read_json
+from .files import ResampledPriorsError, read_json, sha256
 from .models import LatentVariableModel, build_model
 from .partition import ZEstimate, estimate_z
 from .progress import progress_bar
 
 ROWS = 4_000  # latent samples decoded at a time: bounds the memory, whatever K is
-RUN_KEYS = {"settings", "iterations", "train_seconds", "device"}
+RUN_KEYS = {"settings", "iterations", "train_seconds", "device", "model_sha256"}
 SETTINGS_KEYS = {"dataset", "model", "prior", "seed"}
 Z_KEYS = {"z", "z_se", "log_z", "log_z_se", "num_z_samples"}
 
 
 @torch.no_grad()
 def importance_weighted_terms(
-    model: LatentVariableModel, images: Tensor, num_samples: int, progress: bool = False
+    model: LatentVariableModel,
+    images: Tensor,
+    num_samples: int,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, Tensor]:
     """Per-image estimates in nats, each of shape (images,), in float64.
 
@@ -32,15 +37,23 @@ def importance_weighted_terms(
     Args:
         images: binary images as floats, shape (images, 784).
         num_samples: K.
+        checkpoint: saved to now and then, and continued from where there is one.
     """
     # Made before the loop: small tensors kept from each turn, between large ones that come and
     # go, would fragment the heap to gigabytes.
     names = ("log_likelihood", "recons", "kl")
     values = torch.zeros(len(images), len(names), dtype=torch.float64, device=images.device)
     batch_size = max(1, ROWS // num_samples)
-    with progress_bar(total=len(images), unit="image", desc="NLL", disable=not progress) as bar:
-        for x, rows in zip(images.split(batch_size), values.split(batch_size), strict=True):
-            bound, recons, kl = rows.T
+    done = 0  # images
+    if checkpoint is not None and (saved := checkpoint.load()) is not None:
+        done = saved["images"]
+        values.copy_(saved["values"])
+    with progress_bar(
+        total=len(images), initial=done, unit="image", desc="NLL", disable=not progress
+    ) as bar:
+        for first in range(done, len(images), batch_size):
+            x = images[first : first + batch_size]
+            bound, recons, kl = values[first : first + batch_size].T
             bound.fill_(-math.inf)
             for start in range(0, num_samples, ROWS):
                 terms = model.log_weight_terms(x, min(ROWS, num_samples - start))
@@ -51,18 +64,24 @@ def importance_weighted_terms(
                 kl += (log_posterior - log_prior).sum(0) / num_samples
             bound -= math.log(num_samples)
             bar.update(len(x))
+            if checkpoint is not None and checkpoint.is_due():
+                checkpoint.save({"images": first + len(x), "values": values})
     return dict(zip(names, values.T, strict=True))
 
 
 def evaluate(
-    model: LatentVariableModel, images: Tensor, num_samples: int, progress: bool = False
+    model: LatentVariableModel,
+    images: Tensor,
+    num_samples: int,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> dict[str, float]:
     """NLL, negative ELBO and its parts in nats, each with its standard error over the images.
 
     Raises:
         ResampledPriorsError: a metric that is not finite.
     """
-    terms = importance_weighted_terms(model, images, num_samples, progress)
+    terms = importance_weighted_terms(model, images, num_samples, progress, checkpoint)
     columns = {
         "nll": -terms["log_likelihood"],
         "elbo": terms["recons"] + terms["kl"],
@@ -83,7 +102,11 @@ def evaluate(
 
 
 def estimate_model_z(
-    model: LatentVariableModel, num_samples: int, target: float | None, progress: bool = False
+    model: LatentVariableModel,
+    num_samples: int,
+    target: float | None,
+    progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> ZEstimate:
     """Z of the model's resampled part, stored in it; Z = 1 without error where there is none."""
     part = model.resampled_part()
@@ -96,6 +119,7 @@ def estimate_model_z(
             num_samples,
             target_log_standard_error=target,
             progress=progress,
+            checkpoint=checkpoint,
         )
     except ValueError as error:  # a(z) is NaN
         raise ResampledPriorsError(
@@ -142,7 +166,7 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
         ``encode``, ``decode`` and ``log_weight_terms`` (log p(x|z), log p(z), log q(z|x), nats).
 
     Raises:
-        ResampledPriorsError: a file of the run that is missing or damaged.
+        ResampledPriorsError: a file of the run that is missing, damaged or of another model.
 
     Example:
         >>> model = load_run("results/runs/dynamic_mnist/vae/lars/seed0")
@@ -155,12 +179,39 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
         torch.Size([4])
     """
     folder = Path(folder)
-    settings = read_run(folder)["settings"]
-    model = load_model(settings, folder / "model.safetensors", device)
+    model, run = load_trained(folder / "model.safetensors", device)
     part = model.resampled_part()
     if part is not None:
-        part.log_z.fill_(read_z(folder)["log_z"])
+        part.log_z.fill_(read_z(folder, run)["log_z"])
     return model
+
+
+def load_trained(weights: Path, device: str = "cpu") -> tuple[LatentVariableModel, dict[str, Any]]:
+    """A run's trained model, its Z not yet stored in it, and the run.json beside the weights.
+
+    Raises:
+        ResampledPriorsError: one that is missing or damaged, or the one not of the other.
+    """
+    run = read_run(weights.parent)
+    model = load_model(run["settings"], weights, device)
+    if sha256(weights) != run["model_sha256"]:
+        raise ResampledPriorsError(
+            f"{weights.parent / 'run.json'} is not of {weights.name} beside it: "
+            "train the run again"
+        )
+    return model, run
+
+
+def check_same_model(path: Path, record: dict[str, Any], run: dict[str, Any], remedy: str) -> None:
+    """Compare the model that z.json or metrics.json was made from with that of run.json.
+
+    A record made before records named their model has no ``model_sha256``: it is not checked.
+
+    Raises:
+        ResampledPriorsError: they differ.
+    """
+    if record.get("model_sha256", run["model_sha256"]) != run["model_sha256"]:
+        raise ResampledPriorsError(f"{path} was made from another model than run.json: {remedy}")
 
 
 def read_run(folder: Path) -> dict[str, Any]:
@@ -177,13 +228,16 @@ def read_run(folder: Path) -> dict[str, Any]:
     return run
 
 
-def read_z(folder: Path) -> dict[str, Any]:
-    """A run's z.json.
+def read_z(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
+    """The z.json of a run whose run.json is given.
 
     Raises:
-        ResampledPriorsError: missing, damaged, or not an estimate of Z.
+        ResampledPriorsError: missing, damaged, not an estimate of Z, or that of another model.
     """
-    return _read_record(folder / "z.json", Z_KEYS, "estimate Z of the run again")
+    path, remedy = folder / "z.json", "estimate Z of the run again"
+    z = _read_record(path, Z_KEYS, remedy)
+    check_same_model(path, z, run, remedy)
+    return z
 
 
 def _read_record(path: Path, keys: set[str], remedy: str) -> dict[str, Any]:

@@ -9,6 +9,10 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+import filelock
+
+LOCK = ".lock"
+
 
 class ResampledPriorsError(Exception):
     """An error the user can act on: one line that says what is wrong and what to do about it."""
@@ -25,21 +29,57 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         ResampledPriorsError: the file system refused (disk full, no permission ...).
     """
     path = Path(path)
-    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}{path.suffix}")
+    temporary = path.with_name(f".{path.stem}.{uuid.uuid4().hex[:8]}.part{path.suffix}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
-        with open(temporary, "rb+") as file:
-            os.fsync(
-                file.fileno()
-            )  # else a power cut could leave an empty file under the new name
+        _sync(temporary)  # else a power cut could leave an empty file under the new name
         os.replace(temporary, path)
+        _sync(path.parent)  # the new name is on the disk, too
     except OSError as error:
-        reason = error.strerror or error
-        raise ResampledPriorsError(f"{path} could not be written: {reason}.") from error
+        raise _not_written(path, error) from error
     finally:
         with suppress(OSError):  # nothing is left when all went well
             temporary.unlink()
+
+
+def _not_written(path: Path, error: OSError) -> ResampledPriorsError:
+    return ResampledPriorsError(f"{path} could not be written: {error.strerror or error}.")
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def sole_user(folder: Path) -> Iterator[None]:
+    """Keep all other processes off a run's folder for a while, and remove what killed ones left.
+
+    The operating system ends the lock with the process, however that ends.
+
+    Raises:
+        ResampledPriorsError: another process is at work there.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = filelock.FileLock(folder / LOCK).acquire(blocking=False)
+    except filelock.Timeout as error:
+        raise ResampledPriorsError(
+            f"{folder}: another process is at work on this run: wait for it, or end it"
+        ) from error
+    except OSError as error:
+        raise _not_written(folder, error) from error
+    with lock:
+        for partial in folder.rglob(".*.part.*"):
+            partial.unlink(missing_ok=True)
+        try:
+            yield
+        finally:  # while it is held, so that nobody is left with a lock on a file that is gone
+            Path(lock.lock.lock_file).unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, obj: object) -> None:

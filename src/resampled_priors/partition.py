@@ -21,6 +21,7 @@ from torch.distributions import (
     Uniform,
 )
 
+from .checkpoints import Checkpoint
 from .lars import MAX_BLOCK, LogAcceptance
 from .progress import progress_bar
 
@@ -69,8 +70,12 @@ def running_z_estimates(
     num_samples: int,
     batch_size: int = MAX_BLOCK,
     antithetic: bool | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> Iterator[ZEstimate]:
-    """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18)."""
+    """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18).
+
+    With a checkpoint, the first is the one that was saved there, if any.
+    """
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}")
     if batch_size < 1:
@@ -82,7 +87,15 @@ def running_z_estimates(
     paired = centre is not None if antithetic is None else antithetic
     group = 2 if paired else 1  # proposals per independent observation
     wanted, per_batch = math.ceil(num_samples / group), max(batch_size // group, 1)
-    count, mean, squares = 0, 0.0, 0.0  # Welford's: squares = Σ (observation − mean)²
+    saved = None if checkpoint is None else checkpoint.load()
+    count, mean, squares = saved["sums"] if saved else (0, 0.0, 0.0)
+
+    def estimate() -> ZEstimate:
+        variance = squares / (count - 1) if count > 1 else math.inf
+        return ZEstimate(mean, math.sqrt(variance / count), group * count)
+
+    if saved:
+        yield estimate()
     while count < wanted:
         z = proposal.sample((min(per_batch, wanted - count),))
         a = log_a(z).double().exp()
@@ -97,8 +110,9 @@ def running_z_estimates(
         mean += shift * a.numel() / total
         squares += batch[1] + shift**2 * count * a.numel() / total
         count = total
-        variance = squares / (count - 1) if count > 1 else math.inf
-        yield ZEstimate(mean, math.sqrt(variance / count), group * count)
+        if checkpoint is not None and checkpoint.is_due():
+            checkpoint.save({"sums": (count, mean, squares)})
+        yield estimate()
 
 
 def estimate_z(
@@ -109,6 +123,7 @@ def estimate_z(
     antithetic: bool | None = None,
     target_log_standard_error: float | None = None,
     progress: bool = False,
+    checkpoint: Checkpoint | None = None,
 ) -> ZEstimate:
     """Z = E_π[a(z)] by Monte Carlo (eq. A.17).
 
@@ -122,6 +137,7 @@ def estimate_z(
         target_log_standard_error: stop once the standard error of log Z (nats) is this small,
             looked at only after 10 batches, since the first few say little about rare events.
         progress: show a progress bar.
+        checkpoint: saved to now and then, and continued from where there is one.
 
     Raises:
         ValueError: fewer than 2 samples, or a batch size below 1; antithetic pairs asked of a
@@ -135,14 +151,14 @@ def estimate_z(
     with progress_bar(
         total=num_samples, unit="sample", unit_scale=True, desc="Z", disable=not progress
     ) as bar:
-        for batches, estimate in enumerate(
-            running_z_estimates(proposal, log_a, num_samples, batch_size, antithetic), start=1
+        for estimate in running_z_estimates(
+            proposal, log_a, num_samples, batch_size, antithetic, checkpoint
         ):
             bar.update(estimate.num_samples - bar.n)
             bar.set_postfix_str(f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}")
             if (
                 target_log_standard_error is not None
-                and batches >= 10
+                and estimate.num_samples > 9 * batch_size
                 and estimate.log_standard_error <= target_log_standard_error
             ):
                 break

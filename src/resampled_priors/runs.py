@@ -1,22 +1,22 @@
 """The steps of a run on disk: train, estimate Z, evaluate. One function a command."""
 
-import time
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from .checkpoints import Checkpoint
 from .data import Dataset, load_dataset
 from .evaluation import (
     estimate_model_z,
     evaluate,
-    load_model,
     load_run,
+    load_trained,
     read_run,
     read_z,
 )
 from .experiment import Config
-from .files import ResampledPriorsError, sha256, write_json
+from .files import ResampledPriorsError, sha256, sole_user, write_json
 from .models import LatentVariableModel, build_model, parameter_counts
 from .provenance import environment
 from .training import train
@@ -51,7 +51,7 @@ def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
         raise ResampledPriorsError(
             f"{base} has another prior: give the '{base_prior}' run's model"
         )
-    base_model = load_model(base_settings, base)
+    base_model, _ = load_trained(base)
     fixed = {k: v for k, v in base_model.state_dict().items() if not k.startswith("prior.")}
     model.load_state_dict(fixed, strict=False)
     for key, parameter in model.named_parameters():
@@ -74,68 +74,97 @@ def read_data(path: Path, settings: Config) -> Dataset:
 
 
 def train_run(folder: Path, settings: Config, data: Path, base: Path | None, device: str) -> None:
-    """Train; write model.safetensors, training.csv and run.json."""
+    """Train; write model.safetensors, training.csv and run.json.
+
+    Raises:
+        ResampledPriorsError: another process is at work on the run, a file that is missing,
+            damaged or does not fit, or a training that is not finite.
+    """
     provenance: dict[str, Any] = {"settings": settings, **environment()}
     model = build_run_model(settings, base)
     dataset = read_data(data, settings)
-    provenance["data"] = dataset.provenance
-    provenance["data_sha256"] = sha256(data)
+    hashes = {"data_sha256": sha256(data)}
     if base is not None:
-        provenance["base_sha256"] = sha256(base)
-    progress = train(model, dataset, settings, folder, device)
-    provenance |= {
-        "device": describe_device(device),
-        "threads": torch.get_num_threads(),
-        "iterations": progress.iteration,
-        "best_iteration": progress.best_iteration or None,
-        "train_seconds": round(progress.seconds, 3),
-        "model_sha256": sha256(folder / "model.safetensors"),
-    }
-    write_json(folder / "run.json", provenance)
+        hashes["base_sha256"] = sha256(base)
+    with sole_user(folder):
+        checkpoint = Checkpoint(folder, "train", {"settings": settings, **hashes}, device)
+        progress = train(model, dataset, settings, folder, checkpoint, device)
+        provenance |= {
+            "data": dataset.provenance,
+            **hashes,
+            "device": describe_device(device),
+            "threads": torch.get_num_threads(),
+            "iterations": progress.iteration,
+            "best_iteration": progress.best_iteration or None,
+            "train_seconds": round(progress.seconds, 3),
+            "model_sha256": sha256(folder / "model.safetensors"),
+        }
+        write_json(folder / "run.json", provenance)
+        checkpoint.clear()  # only now: killed before, the run would have to begin anew
     print(f"trained {folder}: {progress.iteration} iterations in {progress.seconds:.0f} s")
 
 
 def estimate_run_z(folder: Path, num_samples: int, target: float | None, device: str) -> None:
-    """Estimate Z of a trained run; write z.json."""
-    settings = read_run(folder)["settings"]
-    model = load_model(settings, folder / "model.safetensors", device)
-    torch.manual_seed(settings["seed"] + 1)  # not the stream that training began with
-    start = time.monotonic()
-    estimate = estimate_model_z(model, num_samples, target, progress=True)
-    write_json(
-        folder / "z.json",
-        {
+    """Estimate Z of a trained run; write z.json.
+
+    Raises:
+        ResampledPriorsError: as ``train_run``; a Z that cannot be estimated.
+    """
+    read_run(folder)  # before a folder is made of what is none
+    with sole_user(folder):
+        model, run = load_trained(folder / "model.safetensors", device)
+        torch.manual_seed(run["settings"]["seed"] + 1)  # not the stream that training began with
+        inputs = {"model": run["model_sha256"], "num_samples": num_samples, "target": target}
+        checkpoint = Checkpoint(folder, "estimate_z", inputs, device)
+        estimate = estimate_model_z(
+            model, num_samples, target, progress=True, checkpoint=checkpoint
+        )
+        z = {
             "z": estimate.mean,
             "z_se": estimate.standard_error,
             "log_z": estimate.log_mean,
             "log_z_se": estimate.log_standard_error,
             "num_z_samples": estimate.num_samples,
-            "seconds": round(time.monotonic() - start, 3),
+            "seconds": round(checkpoint.seconds(), 3),
             "device": describe_device(device),
-        },
-    )
+            "model_sha256": run["model_sha256"],
+        }
+        write_json(folder / "z.json", z)
+        checkpoint.clear()
     print(f"Z = {estimate.mean:.6g} ± {estimate.standard_error:.2g}")
 
 
 def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: str) -> None:
-    """Evaluate on the whole test set; write metrics.json."""
-    run = read_run(folder)
-    settings, z = run["settings"], read_z(folder)
-    model = load_run(folder, device)
-    images = read_data(data, settings).evaluation_images("test", EVALUATION_SEED).to(device)
-    torch.manual_seed(settings["seed"] + 2)
-    start = time.monotonic()
-    metrics: dict[str, Any] = evaluate(model, images, num_importance_samples, progress=True)
-    metrics |= {key: z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples")}
-    metrics |= {
-        "num_importance_samples": num_importance_samples,
-        "num_test_images": len(images),
-        "iterations": run["iterations"],
-        "train_seconds": run["train_seconds"],
-        "evaluate_seconds": round(time.monotonic() - start, 3),
-        "device": run["device"],
-        **parameter_counts(model),
-        "seed": settings["seed"],
-    }
-    write_json(folder / "metrics.json", metrics)
+    """Evaluate on the whole test set; write metrics.json.
+
+    Raises:
+        ResampledPriorsError: as ``train_run``; a metric that is not finite.
+    """
+    read_run(folder)
+    with sole_user(folder):
+        run = read_run(folder)
+        settings, z = run["settings"], read_z(folder, run)
+        model = load_run(folder, device)
+        images = read_data(data, settings).evaluation_images("test", EVALUATION_SEED).to(device)
+        hashes = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
+        inputs = {**hashes, "log_z": z["log_z"], "num_samples": num_importance_samples}
+        checkpoint = Checkpoint(folder, "evaluate", inputs, device)
+        torch.manual_seed(settings["seed"] + 2)
+        metrics: dict[str, Any] = evaluate(
+            model, images, num_importance_samples, progress=True, checkpoint=checkpoint
+        )
+        metrics |= {key: z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples")}
+        metrics |= {
+            "num_importance_samples": num_importance_samples,
+            "num_test_images": len(images),
+            "iterations": run["iterations"],
+            "train_seconds": run["train_seconds"],
+            "evaluate_seconds": round(checkpoint.seconds(), 3),
+            "device": run["device"],
+            **parameter_counts(model),
+            "seed": settings["seed"],
+            **hashes,
+        }
+        write_json(folder / "metrics.json", metrics)
+        checkpoint.clear()
     print(f"NLL {metrics['nll']:.3f}, negative ELBO {metrics['elbo']:.3f}, KL {metrics['kl']:.3f}")

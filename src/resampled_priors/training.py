@@ -1,11 +1,6 @@
 """Training (C.3): Adam, KL warm-up, Algorithm 1's moving average, checkpoints, exact resume."""
 
-import hashlib
-import io
-import json
 import math
-import os
-import time
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,6 +11,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from .checkpoints import Checkpoint
 from .data import Dataset
 from .evaluation import estimate_model_z, importance_weighted_terms
 from .experiment import Config
@@ -25,7 +21,6 @@ from .partition import estimate_z
 from .progress import progress_bar
 
 LOG_ROWS = 500
-CHECKPOINT_SECONDS = 30.0
 VALIDATION_Z_SAMPLES = 1_000_000
 
 
@@ -90,49 +85,6 @@ def _epoch_order(size: int, seed: int, epoch: int) -> Tensor:
     # The generator reads the low 32 bits only: a seed shifted above them would change nothing.
     generator = torch.Generator().manual_seed(seed * 1_000_000 + epoch)
     return torch.randperm(size, generator=generator)
-
-
-# ---- checkpoints --------------------------------------------------------------------------
-
-
-class Checkpoint:
-    """The last two checkpoints of a run, each with a checksum, under a name of its settings.
-
-    They are no outputs that Snakemake knows of: it would delete those before each attempt.
-    """
-
-    def __init__(self, run_folder: Path, settings: Config) -> None:
-        key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:16]
-        self.newest = run_folder / "checkpoint" / f"{key}.pt"
-        self.older = self.newest.with_suffix(".older.pt")
-
-    def save(self, content: dict[str, Any]) -> None:
-        buffer = io.BytesIO()
-        torch.save(content, buffer)
-        payload = buffer.getvalue()
-        with atomic_write(self.newest.with_suffix(".new.pt")) as temporary:
-            temporary.write_bytes(hashlib.sha256(payload).digest() + payload)
-        if self.newest.exists():
-            os.replace(self.newest, self.older)
-        os.replace(self.newest.with_suffix(".new.pt"), self.newest)
-
-    def load(self, device: str) -> dict[str, Any] | None:
-        """The newest whole checkpoint, or None."""
-        for path in (self.newest.with_suffix(".new.pt"), self.newest, self.older):
-            try:
-                content = path.read_bytes()
-            except FileNotFoundError:
-                continue
-            if hashlib.sha256(content[32:]).digest() == content[:32]:
-                return torch.load(io.BytesIO(content[32:]), map_location=device, weights_only=True)
-            print(f"{path} is damaged: the checkpoint before it is used", flush=True)
-        return None
-
-    def clear(self) -> None:
-        for path in self.newest.parent.glob("*.pt"):
-            path.unlink(missing_ok=True)
-        if self.newest.parent.is_dir() and not any(self.newest.parent.iterdir()):
-            self.newest.parent.rmdir()
 
 
 # ---- the loop -----------------------------------------------------------------------------
@@ -205,7 +157,12 @@ class Trainer:
         rows.append(row)
 
     def validate(self) -> None:
-        """NLL on the validation set; keeps the weights if it is the best so far."""
+        """NLL on the validation set; keeps the weights if it is the best so far.
+
+        Raises:
+            ResampledPriorsError: the weights are not finite.
+        """
+        self.check_finite()
         images = self.data.evaluation_images("validation", seed=0).to(self.device)
         self.model.eval()
         estimate_model_z(self.model, VALIDATION_Z_SAMPLES, target=0.01)
@@ -237,15 +194,36 @@ class Trainer:
         since = iteration - max(self.progress.best_iteration, self.training["warm_up"])
         return since >= self.training["patience"] * self.training["validation_interval"]
 
+    def check_finite(self) -> None:
+        """What is not finite is never kept: a checkpoint of it would end each attempt alike.
+
+        Raises:
+            ResampledPriorsError: weights, moving averages or losses that are not finite.
+        """
+        tensors = [self.sums, *self.model.parameters()]
+        tensors += [t for state in self.optimizer.state.values() for t in state.values()]
+        part = self.model.resampled_part()
+        if part is not None:
+            tensors.append(part.z_average)
+        if not all(bool(tensor.isfinite().all()) for tensor in tensors):
+            raise ResampledPriorsError(
+                f"the weights are not finite at iteration {self.progress.iteration}: "
+                "lower training.learning_rate or lengthen the warm-up, and train again"
+            )
+
     def state(self) -> dict[str, Any]:
+        """All that a checkpoint holds.
+
+        Raises:
+            ResampledPriorsError: it is not finite.
+        """
+        self.check_finite()
         return {
             "sums": self.sums,
             "progress": asdict(self.progress),
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best_weights": self.best_weights,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.device != "cpu" else [],
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -254,9 +232,6 @@ class Trainer:
         self.optimizer.load_state_dict(state["optimizer"])
         self.best_weights = state["best_weights"]
         self.sums = state["sums"]
-        torch.set_rng_state(state["random"].cpu())
-        if state["random_cuda"]:
-            torch.cuda.set_rng_state_all([s.cpu() for s in state["random_cuda"]])
 
 
 def train(
@@ -264,35 +239,32 @@ def train(
     data: Dataset,
     settings: Config,
     run_folder: Path,
+    checkpoint: Checkpoint,
     device: str = "cpu",
     *,
-    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     show_progress: bool = True,
 ) -> Progress:
     """Train a model; write model.safetensors and training.csv to the run folder.
 
-    A checkpoint found there is continued from, to the same result bit by bit (on a CPU).
-
     Args:
         model: as built, its frozen parameters without ``requires_grad``.
         settings: a run's resolved settings (``experiment.resolve_run``).
-        checkpoint_seconds: time between checkpoints.
+        checkpoint: continued from where there is one, to the same result bit by bit (on a CPU);
+            left to the caller to clear, once all that belongs to the run is written.
 
     Raises:
-        ResampledPriorsError: the loss is not finite, or a file cannot be written.
+        ResampledPriorsError: loss or weights are not finite, or a file cannot be written.
     """
     iterations = settings["training"]["iterations"]
     log_every = math.ceil(iterations / LOG_ROWS)
     trainer = Trainer(model, data, settings, device)
-    checkpoint = Checkpoint(run_folder, settings)
-    state = checkpoint.load(device)
+    state = checkpoint.load()
     if state is None:
         trainer.start()
     else:
         trainer.restore(state)
         print(f"continuing from iteration {trainer.progress.iteration}", flush=True)
-    progress, clock = trainer.progress, time.monotonic()
-    before, saved = progress.seconds, clock
+    progress = trainer.progress
     with progress_bar(
         total=iterations, initial=progress.iteration, unit="it", disable=not show_progress
     ) as bar:
@@ -300,19 +272,17 @@ def train(
             trainer.step()
             bar.update()
             if progress.iteration % log_every == 0 or progress.iteration == iterations:
-                progress.seconds = before + time.monotonic() - clock
+                progress.seconds = checkpoint.seconds()
                 trainer.log()
                 row = progress.rows[-1]
                 bar.set_postfix_str(f"loss {row['loss']:.2f} Z {row['z']:.2g}", refresh=False)
             if trainer.validation_is_due():
                 trainer.validate()
-            if time.monotonic() - saved > checkpoint_seconds:
-                progress.seconds = before + time.monotonic() - clock
+            if checkpoint.is_due():
                 checkpoint.save(trainer.state())
-                saved = time.monotonic()
-    progress.seconds = before + time.monotonic() - clock
+    progress.seconds = checkpoint.seconds()
+    trainer.check_finite()
     write_results(trainer, run_folder)
-    checkpoint.clear()
     return progress
 
 
