@@ -13,7 +13,7 @@ from torch.distributions import Categorical, Independent, MixtureSameFamily, Nor
 
 from resampled_priors.evaluation import load_run
 from resampled_priors.figures import FIGURES, latent_space, make_figure, ranked, redraw_figure
-from resampled_priors.files import ResampledPriorsError, write_json
+from resampled_priors.files import ResampledPriorsError, sha256, write_json
 from resampled_priors.models import build_model
 from resampled_priors.runs import estimate_run_z
 from resampled_priors.toy import train_toy
@@ -87,8 +87,10 @@ def make_run(results: Path, folder: str) -> None:
         part.log_a.network[-1].weight.data *= 5
         part.log_a.network[-1].bias.data -= 2
     (results / folder).mkdir(parents=True)
-    save_file(model.state_dict(), results / folder / "model.safetensors")
-    about = {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
+    weights = results / folder / "model.safetensors"
+    save_file(model.state_dict(), weights)
+    about = {"model_sha256": sha256(weights)}
+    about |= {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
     write_json(results / folder / "run.json", about)
     estimate_run_z(results / folder, 20_000, None, "cpu")
 

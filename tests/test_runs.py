@@ -10,11 +10,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from resampled_priors import cli, runs, training
+from resampled_priors import checkpoints, cli, runs, training
 from resampled_priors.data import load_dataset
 from resampled_priors.evaluation import evaluate, load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError, read_json, sha256
+from resampled_priors.files import ResampledPriorsError, read_json, sha256, sole_user
 from resampled_priors.runs import estimate_run_z, evaluate_run, train_run
 
 CONFIG_FILE = Path(__file__).parents[1] / "config.yaml"
@@ -269,9 +269,19 @@ EVALUATION_DAMAGES = {
     "run.json without settings": ("run.json", drop_key("settings"), "train the run again"),
     "run.json with other settings": ("run.json", change_json(settings={}), "train the run again"),
     "run.json without iterations": ("run.json", drop_key("iterations"), "train the run again"),
+    "run.json of another model": (
+        "run.json",
+        change_json(model_sha256="0" * 64),
+        "is not of model.safetensors beside it: train the run again",
+    ),
     "no z.json": ("z.json", Path.unlink, "make it first"),
     "z.json cut short": ("z.json", cut, "make it again"),
     "z.json of something else": ("z.json", replace_json({"nll": 3}), "estimate"),
+    "z.json of another model": (
+        "z.json",
+        change_json(model_sha256="0" * 64),
+        "was made from another model than run.json: estimate Z of the run again",
+    ),
     "z.json a list": ("z.json", replace_json([]), "estimate"),
 }
 
@@ -302,6 +312,81 @@ def test_estimate_z_refuses_a_damaged_run(damage, copy):
         estimate_run_z(copy, 100, None, "cpu")
     assert_one_line(str(error.value), str(copy / name), remedy)
     assert not (copy / "z.json").exists()
+
+
+def test_results_of_before_they_named_their_model_are_taken(copy, digits):
+    drop_key("model_sha256")(copy / "z.json")
+    before = without_timings(read_json(copy / "metrics.json"))
+    evaluate_run(copy, digits, 2, "cpu")
+    assert without_timings(read_json(copy / "metrics.json")) == before
+
+
+def test_retraining_by_hand_makes_z_stale(copy, digits):
+    settings = settings_for(prior="lars", iterations=4)
+    train_run(copy, settings, digits, None, "cpu")
+    for step in (lambda: load_run(copy), lambda: evaluate_run(copy, digits, 2, "cpu")):
+        with pytest.raises(ResampledPriorsError) as error:
+            step()
+        assert_one_line(str(error.value), str(copy / "z.json"), "estimate Z of the run again")
+    estimate_run_z(copy, 500, None, "cpu")
+    evaluate_run(copy, digits, 2, "cpu")
+    names = {read_json(copy / f"{n}.json")["model_sha256"] for n in ("run", "z", "metrics")}
+    assert names == {sha256(copy / "model.safetensors")}
+
+
+def test_one_process_at_a_time(copy, digits):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with sole_user(copy):
+        for step in (
+            lambda: train_run(copy, settings_for(prior="lars"), digits, None, "cpu"),
+            lambda: estimate_run_z(copy, 500, None, "cpu"),
+            lambda: evaluate_run(copy, digits, 2, "cpu"),
+        ):
+            with pytest.raises(ResampledPriorsError, match="another process is at work"):
+                step()
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_killed_before_run_json_the_training_is_not_lost(
+    digits, tmp_path, monkeypatch, capsys, lars_run
+):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
+    for name in ("model.safetensors", "training.csv"):
+        (tmp_path / name).unlink()  # as Snakemake does
+    train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
+    assert "continuing from iteration 3" in capsys.readouterr().out
+    assert sha256(tmp_path / "model.safetensors") == sha256(lars_run / "model.safetensors")
+
+
+@pytest.mark.parametrize("changed", ["data", "base"])
+def test_a_checkpoint_of_other_data_or_another_base_is_not_continued(
+    changed, digits, standard_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+    data = Path(shutil.copy(digits, tmp_path / "digits.safetensors"))
+    base = Path(shutil.copytree(standard_run, tmp_path / "base")) / "model.safetensors"
+    arguments = (settings_for(prior="lars_posthoc"), data, base, "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Checkpoint, "clear", lambda self: None)
+        train_run(tmp_path / "run", *arguments)
+        train_run(tmp_path / "run", *arguments)
+    assert capsys.readouterr().out.count("continuing from iteration 3") == 1
+    if changed == "base":
+        train_run(base.parent, settings_for(iterations=4), data, None, "cpu")
+    else:
+        about = {"format_version": 1, "name": "digits", "kind": "grey", "provenance": []}
+        save_file(load_file(digits), data, {"resampled_priors": json.dumps(about)})
+    train_run(tmp_path / "run", *arguments)
+    assert "continuing" not in capsys.readouterr().out
+    assert not (tmp_path / "run" / "checkpoint").exists()
 
 
 @pytest.fixture

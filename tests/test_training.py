@@ -542,6 +542,52 @@ def test_nan_in_the_loss_names_the_iteration_and_leaves_nothing(small, tmp_path,
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize("what", ["weights", "optimizer", "moving average"])
+def test_what_is_not_finite_reaches_no_checkpoint_and_no_file(
+    what, small, tmp_path, monkeypatch, capsys
+):
+    """Poisoned after iteration 4, whose own loss was finite; rows come each 5 iterations."""
+    monkeypatch.setattr(training, "LOG_ROWS", 2)
+    step = training.Trainer.step
+
+    def poisoned(self):
+        step(self)
+        if self.progress.iteration == 4:
+            weight = next(self.model.decoder.parameters())
+            places = {
+                "weights": weight,
+                "optimizer": self.optimizer.state[weight]["exp_avg_sq"],
+                "moving average": self.model.prior.z_average,
+            }
+            places[what].data.view(-1)[0] = math.inf
+
+    settings = settings_for(prior="lars", iterations=10)
+    run(small, settings, tmp_path / "whole")
+    with monkeypatch.context() as patch:
+        patch.setattr(training.Trainer, "step", poisoned)
+        for _ in range(2):  # and once more, from the checkpoint
+            with pytest.raises(ResampledPriorsError, match=r"^the weights are not finite at "):
+                run(small, settings, tmp_path / "run", checkpoint_seconds=-1)
+            assert [path.name for path in (tmp_path / "run").iterdir()] == ["checkpoint"]
+    run(small, settings, tmp_path / "run")
+    assert capsys.readouterr().out.count("continuing from iteration 3") == 2
+    assert_same_results(tmp_path / "whole", tmp_path / "run")
+
+
+def test_weights_that_are_not_finite_are_not_written(small, tmp_path, monkeypatch):
+    step = training.Trainer.step
+
+    def poisoned(self):
+        step(self)
+        if self.progress.iteration == 3:  # the last
+            next(self.model.decoder.parameters()).data.fill_(math.nan)
+
+    monkeypatch.setattr(training.Trainer, "step", poisoned)
+    with pytest.raises(ResampledPriorsError, match=r"^the weights are not finite at iteration 3:"):
+        run(small, settings_for(iterations=3), tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_a_learning_rate_far_too_high_ends_in_one_line(small, tmp_path):
     settings = settings_for(prior="lars", iterations=40, warm_up=0, learning_rate=1e20)
     message = r"the loss is (nan|inf) at iteration \d+ "

@@ -142,9 +142,8 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
     """
     read_run(folder)
     with sole_user(folder):
-        run = read_run(folder)
+        model, run = load_run(folder, device), read_run(folder)
         settings, z = run["settings"], read_z(folder, run)
-        model = load_run(folder, device)
         images = read_data(data, settings).evaluation_images("test", EVALUATION_SEED).to(device)
         hashes = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
         inputs = {**hashes, "log_z": z["log_z"], "num_samples": num_importance_samples}
