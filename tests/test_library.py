@@ -17,7 +17,7 @@ from safetensors.torch import save_file
 import resampled_priors
 from resampled_priors import cli, load_run
 from resampled_priors.figures.samples import write_samples
-from resampled_priors.files import ResampledPriorsError, write_json
+from resampled_priors.files import ResampledPriorsError, sha256, write_json
 from resampled_priors.models import build_model
 from resampled_priors.runs import estimate_run_z
 
@@ -48,6 +48,7 @@ def make_run(results, model_name="vae", prior=LARS):
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")
     about = {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
+    about["model_sha256"] = sha256(folder / "model.safetensors")
     write_json(folder / "run.json", about)
     estimate_run_z(folder, 100_000, None, "cpu")
     return folder
