@@ -13,7 +13,7 @@ CHECK_PYTHON = import sys; sys.exit(sys.version_info < (3, 11) and \
 	". Name another one: make PYTHON=python3.11")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint clean
+.PHONY: help demo test lint docs dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -28,6 +28,10 @@ help:  ## list the targets
 	$(INSTALL) -e '.[dev]'
 	@touch $@
 
+.venv/.installed-docs: .venv/.installed
+	$(INSTALL) -e '.[docs]'
+	@touch $@
+
 demo: .venv/.installed  ## every table and figure, at a small budget, into results/demo
 	.venv/bin/snakemake all --cores $(CORES) --configfile config/demo.yaml
 	@echo "Tables and figures are in results/demo"
@@ -40,7 +44,19 @@ lint: .venv/.installed-dev  ## check style: ruff and snakefmt
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
 
+docs: .venv/.installed-docs  ## the documentation as a web site, into site
+	.venv/bin/mkdocs build --strict
+
+dist: .venv/.installed-dev  ## wheel and sdist, into dist; the wheel tried in an empty environment
+	rm -rf build dist
+	.venv/bin/python -m build
+	.venv/bin/twine check --strict dist/*
+	$(PYTHON) -m venv build/venv
+	build/venv/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	cd build && venv/bin/python ../examples/target_2d.py
+	cd build && venv/bin/resampled-priors figure figA1 --configfile ../config.yaml --results .
+
 # .snakemake stays: it knows with which settings the real results were made.
 clean:  ## remove .venv, results/demo and caches; other results stay
-	rm -rf .venv results/demo .pytest_cache .ruff_cache .hypothesis src/*.egg-info
+	rm -rf .venv build dist site results/demo .pytest_cache .ruff_cache .hypothesis src/*.egg-info
 	find src tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,8 +1,13 @@
 """The files around the package agree with each other: pins, version, citation, make targets."""
 
+import os
 import re
+import shutil
 import subprocess
+import sys
+import tarfile
 import tomllib
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-TARGETS = ["help", "demo", "test", "lint", "clean"]
+TARGETS = ["help", "demo", "test", "lint", "docs", "dist", "clean"]
 
 
 def distribution_names(requirements):
@@ -91,3 +96,52 @@ def test_make_knows_its_targets(target):
 def test_make_lists_its_targets():
     listing = subprocess.run(["make"], cwd=ROOT, capture_output=True, text=True, check=True)
     assert re.findall(r"^  make (\w+)\t", listing.stdout, re.MULTILINE) == TARGETS
+
+
+# Wheel and sdist ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The folder of a wheel and an sdist, built from a copy in this environment."""
+    folder = tmp_path_factory.mktemp("build")
+    for name in ("pyproject.toml", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder / name)
+    shutil.copytree(ROOT / "src", folder / "src", ignore=shutil.ignore_patterns("*.egg-info"))
+    code = "from setuptools import build_meta as b; b.build_sdist('dist'); b.build_wheel('dist')"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, check=True, capture_output=True)
+    return folder / "dist"
+
+
+def test_wheel_and_sdist_hold_every_file_of_the_package(built):
+    package = ROOT / "src" / "resampled_priors"
+    files = {
+        path.relative_to(package.parent).as_posix()
+        for path in package.rglob("*")
+        if path.is_file() and path.suffix != ".pyc"
+    }
+    assert {f"resampled_priors/{name}" for name in ("py.typed", "config.schema.yaml")} <= files
+    (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
+    in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
+    assert in_wheel == files
+    root = sdist.name.removesuffix(".tar.gz")
+    with tarfile.open(sdist) as archive:
+        in_sdist = set(archive.getnames())
+    assert {f"{root}/src/{name}" for name in files} <= in_sdist
+
+
+def test_the_installed_wheel_works_far_from_its_sources(built, tmp_path):
+    (wheel,) = built.glob("*.whl")
+    target, run = tmp_path / "site", subprocess.run
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index"]
+    run([*pip, "--target", target, wheel], check=True)
+    code = (
+        "import resampled_priors as package;"
+        f"assert package.__file__.startswith({str(target)!r}), package.__file__;"
+        "[getattr(package, name) for name in package.__all__];"
+        "from resampled_priors.cli import main; main()"
+    )
+    arguments = ["figure", "figA1", "--configfile", ROOT / "config.yaml", "--results", "."]
+    environment = os.environ | {"PYTHONPATH": str(target)}
+    run([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, check=True)
+    assert (tmp_path / "figA1.pdf").stat().st_size > 1000
