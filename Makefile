@@ -39,10 +39,11 @@ demo: .venv/.installed  ## every table and figure, at a small budget, into resul
 test: .venv/.installed  ## run the tests; PYTEST_ARGS="-k packaging" selects
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(CORES) $(PYTEST_ARGS)
 
-lint: .venv/.installed-dev  ## check style: ruff and snakefmt
+lint: .venv/.installed-dev  ## check style and the workflow: ruff, snakefmt, snakemake --lint
 	.venv/bin/ruff check
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
+	.venv/bin/snakemake --lint
 
 docs: .venv/.installed-docs  ## the documentation as a web site, into site
 	.venv/bin/mkdocs build --strict

@@ -12,6 +12,9 @@ min_version("9.12")
 configfile: "config.yaml"
 
 
+report: "workflow/report/workflow.rst"
+
+
 include: "workflow/rules/common.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
@@ -22,6 +25,7 @@ include: "workflow/rules/figures.smk"
 
 localrules:
     all,
+    datasets,
     tables,
     figures,
 

@@ -820,3 +820,41 @@ def test_the_readme_of_the_config_adds_a_prior_that_is_valid():
     assert blocks
     for block in blocks:
         experiment.validate_config(merge(CONFIG, yaml.safe_load(block)))
+
+
+def test_a_caption_is_no_setting_of_its_figure():
+    other = merge(CONFIG, {"figures": {"figD7": {"caption": "another"}}})
+    assert experiment.resolve_figure(other, "figD7") == experiment.resolve_figure(CONFIG, "figD7")
+    assert "caption" not in experiment.resolve_figure(CONFIG, "figD7")
+
+
+@pytest.mark.parametrize(
+    ("name", "number"),
+    {"table1": "1", "tableD3": "D.3", "figA1": "A.1", "figD14": "D.14", "mine": "mine"}.items(),
+)
+def test_the_papers_number_of_a_table_or_figure(name, number):
+    assert experiment.paper_number(name) == number
+
+
+def test_all_runs_are_those_of_tables_and_figures_and_the_bases():
+    config = merge(
+        CONFIG,
+        {
+            "tables": {"table1": CONFIG["tables"]["tableD6"]},
+            "figures": {"fig3": {"runs": ["digits/vae/lars_posthoc", "digits/vae/lars"]}},
+            "budgets": {"short": {"seeds": [3, 4]}},
+        },
+    )
+    config["tables"] = {"table1": config["tables"]["table1"]}
+    config["figures"] = {"fig3": config["figures"]["fig3"]}
+    in_table = [
+        Run("dynamic_mnist", model, prior, seed)
+        for model, prior in (
+            ("vae", "standard"),
+            ("vae", "lars"),
+            ("vae_resampled_output", "standard"),
+        )
+        for seed in (3, 4)
+    ]
+    in_figure = [Run("digits", "vae", prior, 3) for prior in ("standard", "lars_posthoc", "lars")]
+    assert experiment.all_runs(config) == in_table + in_figure

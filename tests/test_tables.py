@@ -1,4 +1,4 @@
-"""Tables from made-up runs: means, errors, marks, and three formats that others can read."""
+"""Tables from made-up runs: means, errors, marks, and four formats that others can read."""
 
 import itertools
 import json
@@ -8,12 +8,13 @@ import re
 import shutil
 import subprocess
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
 
 from resampled_priors import experiment, tables
-from resampled_priors.experiment import load_config, resolve_table
+from resampled_priors.experiment import load_config, merge, resolve_table
 from resampled_priors.files import ResampledPriorsError
 
 ROOT = Path(__file__).parents[1]
@@ -276,7 +277,7 @@ def test_numbers_keep_their_zeros(results):
 
 
 def test_titles(results):
-    for table, title in (("table1", "Table 1."), ("tableD3", "Table D3.")):
+    for table, title in (("table1", "Table 1."), ("tableD3", "Table D.3.")):
         tables.write_table(table, spec(table), results)
         caption = CONFIG["tables"][table]["caption"]
         assert markdown(results, table).startswith(f"**{title}** {caption}. Each cell: ours")
@@ -323,11 +324,26 @@ def test_the_same_input_gives_the_same_bytes(results):
     contents = []
     for _ in range(2):
         tables.write_table("tableD3", spec("tableD3"), results)
-        contents.append([(results / f"tableD3.{e}").read_bytes() for e in ("csv", "md", "tex")])
+        files = sorted(path for path in results.iterdir() if path.is_file())
+        contents.append([path.read_bytes() for path in files])
     assert contents[0] == contents[1]
-    assert sorted(p.name for p in results.iterdir() if p.is_file()) == [
-        *("tableD3.csv", "tableD3.md", "tableD3.tex")
-    ]
+    suffixes = ("csv", "html", "md", "tex")
+    assert [path.name for path in files] == [f"tableD3.{suffix}" for suffix in suffixes]
+
+
+def test_the_page_shows_what_the_markdown_shows(results):
+    write_run(results, "digits/vae/standard", nll=100.5)
+    small = merge(SMALL, {"tables": {"small": {"caption": "NLL <b> & Z"}}})
+    tables.write_table("small", spec("small", **small), results)
+    page = ElementTree.fromstring((results / "small.html").read_text().split("\n", 1)[1])
+    cells = [[cell.text or "" for cell in row] for row in page.iter("tr")]
+    lines = [line for line in markdown(results, "small").splitlines() if line.startswith("|")]
+    in_markdown = [[text.strip() for text in line.strip("|").split("|")] for line in lines]
+    del in_markdown[1]  # the line below the head
+    assert cells == in_markdown
+    paragraphs = ["".join(p.itertext()) for p in page.iter("p")]
+    assert paragraphs[0].startswith("Table small. NLL <b> & Z. Each cell: ours")
+    assert paragraphs[1:] == markdown(results, "small").strip().split("\n\n")[2:]
 
 
 # All tables of the config ------------------------------------------------------------------------

@@ -17,7 +17,7 @@ import yaml
 from resampled_priors.experiment import Config, Run, load_config, merge, table_runs
 
 ROOT = Path(__file__).parents[1]
-WORKFLOW = ("Snakefile", "config.yaml", "config", "workflow", "profiles")
+WORKFLOW = ("Snakefile", "config.yaml", "config", "workflow", "profiles", "environment.yml")
 DEMO = ["config/demo.yaml", "tiny.yaml"]
 # The demo, smaller still: a few iterations, and one row for each kind of prior. Folders whose
 # names have spaces in them, since somebody's always have.
@@ -233,7 +233,7 @@ def test_a_wrong_config_is_one_line(fresh, overlay, message):
 def test_the_demo_makes_every_table_and_file(finished):
     results = finished / "my results"
     for table in TINY_DEMO["tables"]:
-        for suffix in ("csv", "md", "tex"):
+        for suffix in ("csv", "md", "tex", "html"):
             assert (results / f"{table}.{suffix}").stat().st_size > 0
         rows = pd.read_csv(results / f"{table}.csv")
         assert rows["ours"].notna().all() and rows["missing"].isna().all()
@@ -340,7 +340,7 @@ def test_a_change_re_runs_what_depends_on_it(again, overlay, expected):
     assert planned(again, overlay) == expected
 
 
-@pytest.mark.parametrize("suffix", ["csv", "md", "tex"])
+@pytest.mark.parametrize("suffix", ["csv", "md", "tex", "html"])
 def test_a_lost_table_is_made_again(again, suffix):
     (again / "my results" / f"tableD6.{suffix}").unlink()
     assert planned(again) == Counter([("table", "tableD6")])

@@ -180,7 +180,7 @@ def table(
     config: ConfigValues = None,
     settings: SettingsText = None,
 ) -> None:
-    """Build a table from the runs that are there: writes NAME.csv, NAME.md and NAME.tex."""
+    """Build a table from the runs that are there: writes NAME.csv, .md, .tex, .html."""
     resolved = settings_from(settings, configfile, config, lambda c: resolve_table(c, name))
     from .tables import write_table
 

@@ -4,7 +4,7 @@ Nothing here imports torch: Snakemake reads this module at every start.
 """
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -69,6 +69,11 @@ class Cell:
     @property
     def coordinates(self) -> str:
         return f"{self.dataset}/{self.model}/{self.prior}"
+
+
+def paper_number(name: str) -> str:
+    """What the paper calls a table or a figure: 1 of table1, D.7 of figD7."""
+    return re.sub("^([A-Z])(?=[0-9])", r"\1.", re.sub("^(table|fig)", "", name))
 
 
 # ---- the whole config ---------------------------------------------------------------------
@@ -310,6 +315,7 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
         ResampledPriorsError: as ``figure_runs``; an unknown toy.
     """
     settings = dict(lookup(config, "figures", figure, "figure"))
+    del settings["caption"]  # beside the figure, not in it
     for toy in settings.get("toys", []):
         lookup(config, "toys", toy, f"figures.{figure}.toys")
     if "runs" in settings:
@@ -324,3 +330,17 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
 def resolve_toy(config: Config, toy: str) -> Config:
     """A toy's settings."""
     return lookup(config, "toys", toy, "toy")
+
+
+# ---- everything ---------------------------------------------------------------------------
+
+
+def all_runs(config: Config) -> list[Run]:
+    """The runs of all tables and figures, each once, and those that post-hoc runs start from."""
+    shown = [run for table in config["tables"] for run in table_runs(config, table)]
+    shown += [run for figure in config["figures"] for run in figure_runs(config, figure)]
+    runs = []
+    for run in shown:
+        base = config["priors"][run.prior].get("base")
+        runs += [run] if base is None else [replace(run, prior=base), run]
+    return list(dict.fromkeys(runs))

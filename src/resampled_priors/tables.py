@@ -1,5 +1,6 @@
-"""Tables: ours beside the paper's, as tidy CSV, Markdown and LaTeX."""
+"""Tables: ours beside the paper's, as tidy CSV, Markdown, LaTeX and HTML."""
 
+import html
 import math
 from functools import cache
 from importlib.resources import files
@@ -9,7 +10,7 @@ from typing import Any
 import pandas as pd
 import yaml
 
-from .experiment import Cell, Config, Run
+from .experiment import Cell, Config, Run, paper_number
 from .files import ResampledPriorsError, atomic_write, read_json
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
@@ -149,6 +150,27 @@ LATEX_SYMBOLS = {
     "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
     "ε": r"$\varepsilon$", "×": r"$\times$",
 }  # fmt: skip
+HTML_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<title>Table {number}</title>
+<style>
+body {{ font: 14px sans-serif; margin: 1.5em; }}
+p {{ max-width: 60em; }}
+table {{ border-collapse: collapse; border-block: 2px solid; }}
+th, td {{ padding: 0.3em 0.8em; text-align: right; }}
+thead th {{ border-bottom: 1px solid; }}
+tbody th {{ text-align: left; font-weight: normal; }}
+</style>
+</head>
+<body>
+<p><b>Table {number}.</b> {heading}</p>
+{table}
+{notes}
+</body>
+</html>
+"""
 FIT_TO_PAGE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
 
 
@@ -181,8 +203,18 @@ def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
     )
 
 
+def to_html(wide: pd.DataFrame, number: str, heading: str, lines: list[str]) -> str:
+    """A page that stands alone: what the workflow's report shows."""
+    return HTML_PAGE.format(
+        number=html.escape(number),
+        heading=html.escape(heading),
+        table=wide.to_html(border=0),
+        notes="\n".join(f"<p>{html.escape(line)}</p>" for line in lines),
+    )
+
+
 def write_table(name: str, spec: Config, results: Path) -> None:
-    """Write NAME.csv, NAME.md and NAME.tex to the results folder.
+    """Write NAME.csv, NAME.md, NAME.tex and NAME.html to the results folder.
 
     Args:
         spec: ``experiment.resolve_table``.
@@ -193,11 +225,16 @@ def write_table(name: str, spec: Config, results: Path) -> None:
     rows = table_rows(name, spec, results)
     wide, heading = layout(rows), caption(spec, rows)
     lines = notes(rows, wide.to_string())
-    title = f"**Table {name.removeprefix('table')}.** {heading}"
+    number = paper_number(name)
+    title = f"**Table {number}.** {heading}"
     markdown = "\n\n".join([title, wide.to_markdown(disable_numparse=True), *lines]) + "\n"
     with atomic_write(results / f"{name}.csv") as temporary:
         rows.to_csv(temporary, index=False)
-    with atomic_write(results / f"{name}.md") as temporary:
-        temporary.write_text(markdown, encoding="utf-8")
-    with atomic_write(results / f"{name}.tex") as temporary:
-        temporary.write_text(to_latex(wide, heading, lines), encoding="utf-8")
+    texts = {
+        "md": markdown,
+        "tex": to_latex(wide, heading, lines),
+        "html": to_html(wide, number, heading, lines),
+    }
+    for suffix, text in texts.items():
+        with atomic_write(results / f"{name}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")

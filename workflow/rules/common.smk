@@ -22,11 +22,13 @@ except ResampledPriorsError as error:
 
 # Not a rule's parameter: another mirror must not make all runs stale.
 if config["data"]["mirror"]:
-    os.environ["RESAMPLED_PRIORS_MIRROR"] = config["data"]["mirror"]
+    os.environ.update(RESAMPLED_PRIORS_MIRROR=config["data"]["mirror"])
 
 BUDGET = experiment.budget(config)
 OWN_DATASETS = [name for name, settings in config["datasets"].items() if "images" in settings]
 POSTHOC = [name for name, prior in config["priors"].items() if "base" in prior]
+# Not a rule's parameter either. A job whose device may be a GPU asks for one: --resources gpu=4.
+DEVICE = {"device": config["device"], "gpu": int(config["device"] not in ("cpu", "mps"))}
 RUN = "<results>/runs/{dataset}/{model}/{prior}/seed{seed}"
 
 
@@ -51,14 +53,68 @@ def run_settings(wildcards):
         raise WorkflowError(str(error))
 
 
+def prepared(dataset):
+    """A prepared data set; a published one is always the same, however new its file."""
+    path = f"<data>/prepared/{dataset}.safetensors"
+    return path if dataset in OWN_DATASETS else ancient(path)
+
+
+def available(runs, name):
+    """All of these runs; those that have the file `name`, where the config says partial."""
+    if not config.get("partial", False):
+        return runs
+    metrics = rules.evaluate.output[0]  # as a workflow that uses this one as a module places it
+    return [
+        run
+        for run in runs
+        if os.path.exists(os.path.join(os.path.dirname(metrics.format(**vars(run))), name))
+    ]
+
+
 def run_files(names, runs):
-    """These files of these runs; of those that exist only, where the config says partial."""
-    folders = [f"<results>/{run.folder}" for run in runs]
-    if config.get("partial", False):
-        results = config.get("pathvars", {}).get("results", "results")
-        folders = [
-            folder
-            for folder in folders
-            if all(os.path.exists(f"{folder}/{n}".replace("<results>", results)) for n in names)
-        ]
-    return [f"{folder}/{name}" for folder in folders for name in names]
+    """These files of these runs."""
+    return [f"<results>/{run.folder}/{name}" for run in runs for name in names]
+
+
+def base_model(wildcards):
+    """The model that a post-hoc run starts from."""
+    base = config["priors"][wildcards.prior]["base"]
+    return f"<results>/runs/{wildcards.dataset}/{wildcards.model}/{base}/seed{wildcards.seed}/model.safetensors"
+
+
+def table_runs(wildcards):
+    """The runs of a table; of those that are evaluated only, where the config says partial."""
+    return available(experiment.table_runs(config, wildcards.table), "metrics.json")
+
+
+def figure_runs(wildcards):
+    """The runs of a figure; of those whose Z is known only, where the config says partial."""
+    return available(experiment.figure_runs(config, wildcards.figure), "z.json")
+
+
+def figure_settings(wildcards):
+    """A figure's resolved settings as JSON."""
+    runs = figure_runs(wildcards)
+    return json.dumps(experiment.resolve_figure(config, wildcards.figure, runs))
+
+
+def figure_data(wildcards):
+    """The data sets that a figure encodes; most show models only."""
+    if not config["figures"][wildcards.figure].get("encodes_data", False):
+        return []
+    datasets = dict.fromkeys(run.dataset for run in figure_runs(wildcards))
+    return [prepared(dataset) for dataset in datasets]
+
+
+def figure_names():
+    """All figures; where the config says partial, those that need no run or have one of theirs."""
+    return [
+        figure
+        for figure, settings in config["figures"].items()
+        if not settings.get("runs") or available(experiment.figure_runs(config, figure), "z.json")
+    ]
+
+
+def report_labels(kind, name):
+    """How `snakemake --report` lists a table or a figure."""
+    return {kind: experiment.paper_number(name), "shows": config[f"{kind}s"][name]["caption"]}

@@ -6,8 +6,12 @@ rule prepare:
         "<data>/prepared/{dataset}.safetensors",
     log:
         "<results>/logs/prepare/{dataset}.log",
+    benchmark:
+        "<results>/logs/prepare/{dataset}.benchmark.tsv"
     wildcard_constraints:
         dataset=any_of(name for name in config["datasets"] if name not in OWN_DATASETS),
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         accept=lambda w: (
@@ -27,9 +31,18 @@ rule prepare_own:
         "<data>/prepared/{dataset}.safetensors",
     log:
         "<results>/logs/prepare/{dataset}.log",
+    benchmark:
+        "<results>/logs/prepare/{dataset}.benchmark.tsv"
     wildcard_constraints:
         dataset=any_of(OWN_DATASETS),
+    conda:
+        "../../environment.yml"
     threads: 1
     shell:
         "resampled-priors prepare {wildcards.dataset} --output {output:q} --images {input:q}"
         " > {log:q} 2>&1"
+
+
+rule datasets:
+    input:
+        expand("<data>/prepared/{run.dataset}.safetensors", run=experiment.all_runs(config)),

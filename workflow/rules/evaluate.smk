@@ -6,18 +6,22 @@ rule estimate_z:
         model=f"{RUN}/model.safetensors",
         run=f"{RUN}/run.json",
     output:
-        f"{RUN}/z.json",
+        ensure(f"{RUN}/z.json", non_empty=True),
     log:
         "<results>/logs/estimate_z/{dataset}.{model}.{prior}.seed{seed}.log",
     benchmark:
         "<results>/logs/estimate_z/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
+    resources:
+        **DEVICE,
     params:
         settings=json.dumps({"z_samples": BUDGET["z_samples"], "z_target": BUDGET.get("z_target")}),
         folder=subpath(input.model, parent=True),
     shell:
         "resampled-priors estimate-z {params.folder:q} --settings {params.settings:q}"
-        " --device {config[device]} --threads {threads} > {log:q} 2>&1"
+        " --device {resources.device} --threads {threads} > {log:q} 2>&1"
 
 
 rule evaluate:
@@ -25,18 +29,22 @@ rule evaluate:
         model=f"{RUN}/model.safetensors",
         run=f"{RUN}/run.json",
         z=f"{RUN}/z.json",
-        data="<data>/prepared/{dataset}.safetensors",
+        data=lambda w: prepared(w.dataset),
     output:
-        f"{RUN}/metrics.json",
+        ensure(f"{RUN}/metrics.json", non_empty=True),
     log:
         "<results>/logs/evaluate/{dataset}.{model}.{prior}.seed{seed}.log",
     benchmark:
         "<results>/logs/evaluate/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
+    conda:
+        "../../environment.yml"
     threads: 1
+    resources:
+        **DEVICE,
     params:
         settings=json.dumps({"importance_samples": BUDGET["importance_samples"]}),
         folder=subpath(input.model, parent=True),
     shell:
         "resampled-priors evaluate {params.folder:q} --data {input.data:q}"
-        " --settings {params.settings:q} --device {config[device]} --threads {threads}"
+        " --settings {params.settings:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"

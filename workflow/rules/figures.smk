@@ -1,41 +1,6 @@
 # The toys, which are trained here, and the figures: each from the runs, toys and data it shows.
 
 
-def figure_runs(wildcards):
-    """The runs of a figure; of those that exist only, where the config says partial."""
-    return [
-        run
-        for run in experiment.figure_runs(config, wildcards.figure)
-        if run_files(["model.safetensors", "run.json", "z.json"], [run])
-    ]
-
-
-def figure_settings(wildcards):
-    """A figure's resolved settings as JSON."""
-    runs = figure_runs(wildcards)
-    return json.dumps(experiment.resolve_figure(config, wildcards.figure, runs))
-
-
-def figure_data(wildcards):
-    """The data sets that a figure encodes; most show models only."""
-    if not config["figures"][wildcards.figure].get("encodes_data", False):
-        return []
-    datasets = dict.fromkeys(run.dataset for run in figure_runs(wildcards))
-    return [f"<data>/prepared/{dataset}.safetensors" for dataset in datasets]
-
-
-def figure_names():
-    """All figures; where the config says partial, those that need no run or have one of theirs."""
-    return [
-        figure
-        for figure, settings in config["figures"].items()
-        if not settings.get("runs")
-        or run_files(
-            ["model.safetensors", "run.json", "z.json"], experiment.figure_runs(config, figure)
-        )
-    ]
-
-
 rule toy:
     output:
         "<results>/toy/{toy}.npz",
@@ -45,6 +10,8 @@ rule toy:
         "<results>/logs/toy/{toy}.benchmark.tsv"
     wildcard_constraints:
         toy=any_of(config["toys"]),
+    conda:
+        "../../environment.yml"
     threads: 1
     params:
         settings=lambda w: json.dumps(experiment.resolve_toy(config, w.toy)),
@@ -61,16 +28,25 @@ rule figure:
         runs=lambda w: run_files(["model.safetensors", "run.json", "z.json"], figure_runs(w)),
         data=figure_data,
     output:
-        pdf="<results>/{figure}.pdf",
-        png="<results>/{figure}.png",
-        numbers="<results>/{figure}.npz",
+        pdf=ensure("<results>/{figure}.pdf", non_empty=True),
+        png=report(
+            ensure("<results>/{figure}.png", non_empty=True),
+            caption="../report/figure.rst",
+            category="Figures",
+            labels=lambda w: report_labels("figure", w.figure),
+        ),
+        numbers=ensure("<results>/{figure}.npz", non_empty=True),
     log:
         "<results>/logs/figures/{figure}.log",
     benchmark:
         "<results>/logs/figures/{figure}.benchmark.tsv"
     wildcard_constraints:
         figure=any_of(config["figures"]),
+    conda:
+        "../../environment.yml"
     threads: 1
+    resources:
+        **DEVICE,
     params:
         settings=figure_settings,
         results=subpath(output.pdf, parent=True),
@@ -79,7 +55,7 @@ rule figure:
         ),
     shell:
         "resampled-priors figure {wildcards.figure} --results {params.results:q}"
-        " {params.data} --settings {params.settings:q} --device {config[device]}"
+        " {params.data} --settings {params.settings:q} --device {resources.device}"
         " --threads {threads} > {log:q} 2>&1"
 
 

@@ -3,13 +3,21 @@
 
 rule table:
     input:
-        lambda w: run_files(["metrics.json", "run.json"], experiment.table_runs(config, w.table)),
+        lambda w: run_files(["metrics.json", "run.json"], table_runs(w)),
     output:
-        csv="<results>/{table}.csv",
-        md="<results>/{table}.md",
-        tex="<results>/{table}.tex",
+        csv=ensure("<results>/{table}.csv", non_empty=True),
+        md=ensure("<results>/{table}.md", non_empty=True),
+        tex=ensure("<results>/{table}.tex", non_empty=True),
+        html=report(
+            ensure("<results>/{table}.html", non_empty=True),
+            caption="../report/table.rst",
+            category="Tables",
+            labels=lambda w: report_labels("table", w.table),
+        ),
     log:
         "<results>/logs/tables/{table}.log",
+    conda:
+        "../../environment.yml"
     params:
         settings=lambda w: json.dumps(experiment.resolve_table(config, w.table)),
         folder=subpath(output.csv, parent=True),
@@ -20,4 +28,8 @@ rule table:
 
 rule tables:
     input:
-        expand("<results>/{table}.{suffix}", table=config["tables"], suffix=["csv", "md", "tex"]),
+        expand(
+            "<results>/{table}.{suffix}",
+            table=config["tables"],
+            suffix=["csv", "md", "tex", "html"],
+        ),

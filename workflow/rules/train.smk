@@ -1,39 +1,38 @@
 # One rule trains every run; a post-hoc run starts from the model of its base run.
 
 
-def base_model(wildcards):
-    base = config["priors"][wildcards.prior]["base"]
-    return f"<results>/runs/{wildcards.dataset}/{wildcards.model}/{base}/seed{wildcards.seed}/model.safetensors"
-
-
 rule train:
     input:
-        data="<data>/prepared/{dataset}.safetensors",
+        data=lambda w: prepared(w.dataset),
     output:
         model=f"{RUN}/model.safetensors",
-        training=f"{RUN}/training.csv",
-        run=f"{RUN}/run.json",
+        training=ensure(f"{RUN}/training.csv", non_empty=True),
+        run=ensure(f"{RUN}/run.json", non_empty=True),
     log:
         "<results>/logs/train/{dataset}.{model}.{prior}.seed{seed}.log",
     benchmark:
         "<results>/logs/train/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
     wildcard_constraints:
         prior=any_of(name for name in config["priors"] if name not in POSTHOC),
+    conda:
+        "../../environment.yml"
     threads: 1
+    resources:
+        **DEVICE,
     params:
         settings=run_settings,
         folder=subpath(output.model, parent=True),
         base="",
     shell:
         "resampled-priors train {params.folder:q} --data {input.data:q} {params.base}"
-        " --settings {params.settings:q} --device {config[device]} --threads {threads}"
+        " --settings {params.settings:q} --device {resources.device} --threads {threads}"
         " > {log:q} 2>&1"
 
 
 # Post hoc (D.2): encoder and decoder of the base run stay as they are, only a(z) is fitted.
 use rule train as fit_posthoc with:
     input:
-        data="<data>/prepared/{dataset}.safetensors",
+        data=lambda w: prepared(w.dataset),
         base=base_model,
     wildcard_constraints:
         prior=any_of(POSTHOC),
