@@ -118,3 +118,14 @@ def figure_names():
 def report_labels(kind, name):
     """How `snakemake --report` lists a table or a figure."""
     return {kind: experiment.paper_number(name), "shows": config[f"{kind}s"][name]["caption"]}
+
+
+def per_attempt(amount):
+    """A resource that doubles when a job is tried again."""
+    return lambda wildcards, attempt: amount * 2 ** (attempt - 1)
+
+
+def training_minutes(wildcards, attempt):
+    """Time for a run's training: 120 ms an iteration, a day at most, since it can be resumed."""
+    iterations = json.loads(run_settings(wildcards))["training"]["iterations"]
+    return per_attempt(min(30 + iterations // 500, 24 * 60))(wildcards, attempt)

@@ -13,6 +13,9 @@ rule prepare:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=per_attempt(1_000),
+        runtime=per_attempt(30),
     params:
         accept=lambda w: (
             "--accept-unverified" if w.dataset in config["data"]["accept_unverified"] else ""
@@ -38,6 +41,9 @@ rule prepare_own:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=per_attempt(1_000),
+        runtime=per_attempt(30),
     shell:
         "resampled-priors prepare {wildcards.dataset} --output {output:q} --images {input:q}"
         " > {log:q} 2>&1"

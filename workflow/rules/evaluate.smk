@@ -16,6 +16,8 @@ rule estimate_z:
     threads: 1
     resources:
         **DEVICE,
+        mem_mb=per_attempt(4_000),
+        runtime=per_attempt(240),
     params:
         settings=json.dumps({"z_samples": BUDGET["z_samples"], "z_target": BUDGET.get("z_target")}),
         folder=subpath(input.model, parent=True),
@@ -41,6 +43,8 @@ rule evaluate:
     threads: 1
     resources:
         **DEVICE,
+        mem_mb=per_attempt(4_000),
+        runtime=per_attempt(240),
     params:
         settings=json.dumps({"importance_samples": BUDGET["importance_samples"]}),
         folder=subpath(input.model, parent=True),

@@ -13,6 +13,9 @@ rule toy:
     conda:
         "../../environment.yml"
     threads: 1
+    resources:
+        mem_mb=per_attempt(1_000),
+        runtime=per_attempt(30),
     params:
         settings=lambda w: json.dumps(experiment.resolve_toy(config, w.toy)),
     shell:
@@ -47,6 +50,8 @@ rule figure:
     threads: 1
     resources:
         **DEVICE,
+        mem_mb=per_attempt(4_000),
+        runtime=per_attempt(240),
     params:
         settings=figure_settings,
         results=subpath(output.pdf, parent=True),

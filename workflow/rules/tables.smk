@@ -18,6 +18,9 @@ rule table:
         "<results>/logs/tables/{table}.log",
     conda:
         "../../environment.yml"
+    resources:
+        mem_mb=per_attempt(1_000),
+        runtime=per_attempt(10),
     params:
         settings=lambda w: json.dumps(experiment.resolve_table(config, w.table)),
         folder=subpath(output.csv, parent=True),

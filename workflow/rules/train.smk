@@ -19,6 +19,8 @@ rule train:
     threads: 1
     resources:
         **DEVICE,
+        mem_mb=per_attempt(4_000),
+        runtime=training_minutes,
     params:
         settings=run_settings,
         folder=subpath(output.model, parent=True),

@@ -56,9 +56,13 @@ def log_mixture_density(points: Tensor, mean: Tensor, log_std: Tensor) -> Tensor
     # terms cancel where a component is narrow, which float64 has digits enough for.
     weights = torch.cat([-0.5 * precision, mean * precision, constant.unsqueeze(-1)], dim=-1)
     features = torch.cat([points.square(), points, torch.ones_like(points[:, :1])], dim=-1)
-    blocks = features.split(max(1, BLOCK // len(mean)))
-    log_sums = [torch.logsumexp(block @ weights.T, dim=-1) for block in blocks]
-    return torch.cat(log_sums) - math.log(len(mean))
+    # Made before the loop: small tensors kept from each turn, between large ones that come and go,
+    # would fragment the heap to gigabytes.
+    log_density = torch.empty(len(features), dtype=torch.float64)
+    rows = max(1, BLOCK // len(mean))
+    for block, log_sum in zip(features.split(rows), log_density.split(rows), strict=True):
+        torch.logsumexp(block @ weights.T, dim=-1, out=log_sum)
+    return log_density - math.log(len(mean))
 
 
 def sample_mixture(mean: Tensor, log_std: Tensor, num_samples: int) -> Tensor:
