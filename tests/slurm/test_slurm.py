@@ -36,8 +36,8 @@ RUN = Run("digits", "vae", "lars_T2", 0)
 TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}
-from resampled_priors import training
-training.train.__kwdefaults__["checkpoint_seconds"] = 0.2
+from resampled_priors import checkpoints
+checkpoints.CHECKPOINT_SECONDS = 0.2
 from resampled_priors.cli import main
 main()
 """
