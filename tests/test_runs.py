@@ -245,12 +245,12 @@ def replace_json(content):
 
 
 def change_json(**changes):
-    return lambda path: path.write_text(json.dumps(json.loads(path.read_text()) | changes))
+    return lambda path: path.write_text(json.dumps(read_json(path) | changes))
 
 
 def drop_key(key):
     def drop(path):
-        content = json.loads(path.read_text())
+        content = read_json(path)
         del content[key]
         path.write_text(json.dumps(content))
 

@@ -83,22 +83,47 @@ def sole_user(folder: Path) -> Iterator[None]:
 
 
 def write_json(path: str | Path, obj: object) -> None:
-    """Write `obj` as indented JSON, whole or not at all. NaN and infinities are refused."""
+    """Write `obj` as indented JSON, whole or not at all. NaN and infinities are refused.
+
+    An object gets one entry more, its checksum: a digit that is changed on a disk is still JSON.
+    """
+    if isinstance(obj, dict):
+        obj = obj | {"checksum": _checksum(obj)}
     text = json.dumps(obj, indent=2, allow_nan=False) + "\n"  # before the file is touched
     with atomic_write(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
 
 
 def read_json(path: str | Path) -> Any:
-    """Read a JSON file; a missing or damaged one raises a ResampledPriorsError naming it."""
+    """Read a JSON file; a missing or damaged one raises a ResampledPriorsError naming it.
+
+    The checksum of `write_json` is compared and left out; older files have none.
+    """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        text = Path(path).read_text(encoding="utf-8")
+        content = json.loads(text, parse_constant=_refuse_constant)
     except FileNotFoundError as error:
         raise ResampledPriorsError(f"{path} is missing: make it first.") from error
-    except (OSError, ValueError) as error:  # ValueError: not JSON, or not UTF-8
+    except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8
         raise ResampledPriorsError(
             f"{path} is not a whole JSON file ({error}): delete it and make it again."
         ) from error
+    if isinstance(content, dict) and "checksum" in content:
+        checksum = content.pop("checksum")
+        if checksum != _checksum(content):
+            raise ResampledPriorsError(
+                f"{path} is not as it was written: delete it and make it again."
+            )
+    return content
+
+
+def _checksum(record: dict[str, Any]) -> str:
+    as_read = json.loads(json.dumps(record))  # keys are texts there
+    return hashlib.sha256(json.dumps(as_read, sort_keys=True).encode()).hexdigest()
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no number of JSON")
 
 
 def sha256(path: str | Path) -> str:

@@ -11,7 +11,7 @@ import matplotlib.figure
 
 from ..files import ResampledPriorsError
 from . import latent_space, partition, ranked, toy
-from .inputs import load_numbers, save_numbers
+from .inputs import damaged, load_numbers, save_numbers
 from .style import Numbers, paper_style, save_figure
 
 
@@ -70,13 +70,23 @@ def make_figure(
     """
     settings = {**settings, "device": device}
     numbers = _figure(name).numbers(settings, Path(results), Path(data_folder))
-    save_numbers(numbers, Path(results) / f"{name}.npz")
-    redraw_figure(name, results)
+    stem = Path(results) / name
+    save_numbers(numbers, stem.with_suffix(".npz"))
+    _draw(name, numbers, stem)
 
 
 def redraw_figure(name: str, results: Path) -> None:
     """Draw ``results/NAME.pdf`` and ``.png`` from the numbers in ``results/NAME.npz`` alone."""
     stem = Path(results) / name
-    numbers = load_numbers(stem.with_suffix(".npz"), f"run `resampled-priors figure {name}`.")
+    remedy = f"run `resampled-priors figure {name}`."
+    path = stem.with_suffix(".npz")
+    numbers = load_numbers(path, remedy)
+    try:
+        _draw(name, numbers, stem)
+    except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
+        raise damaged(path, error, remedy) from error  # another figure's numbers, say
+
+
+def _draw(name: str, numbers: Numbers, stem: Path) -> None:
     with paper_style():
         save_figure(_figure(name).draw(numbers), stem)

@@ -46,5 +46,11 @@ def load_numbers(path: Path, remedy: str) -> dict[str, NDArray]:
             return dict(file)
     except FileNotFoundError as error:
         raise ResampledPriorsError(f"{path} is missing: {remedy}") from error
-    except (OSError, ValueError, EOFError) as error:
-        raise ResampledPriorsError(f"{path} is damaged ({error}): delete it; {remedy}") from error
+    except Exception as error:  # a damaged archive makes numpy raise any of a dozen kinds
+        raise damaged(path, error, remedy) from error
+
+
+def damaged(path: Path, error: Exception, remedy: str) -> ResampledPriorsError:
+    """The one-line error for a file that does not hold what it should."""
+    reason = " ".join(f"{type(error).__name__}: {error}".split())
+    return ResampledPriorsError(f"{path} is damaged ({reason}): delete it; {remedy}")

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..lars import log_resampled_density
 from ..toy import mixture_1d
-from .inputs import load_numbers
+from .inputs import damaged, load_numbers
 from .style import (
     ACCEPTANCE,
     COLUMN,
@@ -34,9 +34,13 @@ def toy_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> N
     numbers = {}
     for name in settings["toys"]:
         remedy = f"run `resampled-priors toy {name}`, or `snakemake` for its rule."
-        toy = load_numbers(results / "toy" / f"{name}.npz", remedy)
-        numbers["axis"] = toy["axis"]
-        numbers |= {f"{name}/{field}": toy[field] for field in FIELDS}
+        path = results / "toy" / f"{name}.npz"
+        toy = load_numbers(path, remedy)
+        try:
+            numbers["axis"] = toy["axis"]
+            numbers |= {f"{name}/{field}": toy[field] for field in FIELDS}
+        except KeyError as error:
+            raise damaged(path, error, remedy) from error
     return numbers
 
 
