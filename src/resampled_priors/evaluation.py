@@ -168,7 +168,7 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
     Raises:
         ResampledPriorsError: a file of the run that is missing, damaged or of another model.
 
-    Example:
+    Examples:
         >>> model = load_run("results/runs/dynamic_mnist/vae/lars/seed0")
         >>> images = model.decode(model.prior.sample((4,)))  # pixel means in [0, 1]
         >>> images.shape

@@ -43,7 +43,7 @@ class AcceptanceFunction(nn.Module):
     Raises:
         ValueError: a width below 1.
 
-    Example:
+    Examples:
         >>> log_a = AcceptanceFunction(features=50, hidden=(100, 100))
         >>> log_a(torch.zeros(3, 50)).shape
         torch.Size([3])
@@ -84,7 +84,7 @@ def log_resampled_density(
     Returns:
         the log density in nats, shape (...). Source: eq. 3 and 4, A.7 and A.14.
 
-    Example:
+    Examples:
         >>> log_pi, log_a, log_z = torch.tensor(-0.9), torch.tensor(-0.1), torch.tensor(-2.3)
         >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=100):.4f}"
         '1.2999'
@@ -207,7 +207,7 @@ class ResampledDistribution(Distribution):
 
     Source: eq. 3 and 4; the sampler is that of section 2.
 
-    Example:
+    Examples:
         >>> from torch.distributions import Independent, Normal
         >>> proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> p = ResampledDistribution(proposal, AcceptanceFunction(2), truncation=100, log_z=-0.7)
@@ -323,7 +323,7 @@ class ResampledPrior(nn.Module):
 
     Source: Algorithm 1; evaluation with Z by A.17.
 
-    Example:
+    Examples:
         >>> from resampled_priors import estimate_z
         >>> from torch.distributions import Independent, Normal
         >>> proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)

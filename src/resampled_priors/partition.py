@@ -33,7 +33,7 @@ class ZEstimate:
     The standard error of log Z is that of Z divided by Z (first order); it is infinite where no
     proposal was accepted, or where one observation alone gives no error.
 
-    Example:
+    Examples:
         >>> estimate = ZEstimate(mean=0.02, standard_error=1e-4, num_samples=1_000_000)
         >>> f"log Z = {estimate.log_mean:.3f} ± {estimate.log_standard_error:.3f}"
         'log Z = -3.912 ± 0.005'
@@ -143,7 +143,7 @@ def estimate_z(
         ValueError: fewer than 2 samples, or a batch size below 1; antithetic pairs asked of a
             proposal not known to be symmetric; an acceptance function that gives NaN.
 
-    Example:
+    Examples:
         >>> from torch.distributions import Normal
         >>> estimate_z(Normal(0.0, 1.0), lambda z: -z**2 / 2, 100_000).num_samples
         100000
