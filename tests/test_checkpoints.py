@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch.distributions import Laplace, LogNormal, Normal
 
-from resampled_priors import checkpoints, evaluation
+from resampled_priors import checkpoints, evaluation, partition
 from resampled_priors.checkpoints import Checkpoint
 from resampled_priors.evaluation import importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
@@ -66,7 +66,10 @@ ESTIMATES = {
 
 
 @pytest.mark.parametrize("kind", ESTIMATES)
-def test_an_interrupted_estimate_of_z_ends_like_an_uninterrupted_one(kind, seconds, tmp_path):
+def test_an_interrupted_estimate_of_z_ends_like_an_uninterrupted_one(
+    kind, seconds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
     proposal, target = ESTIMATES[kind]
 
     def estimate(function, checkpoint=None):
@@ -94,6 +97,7 @@ def test_an_interrupted_estimate_of_z_ends_like_an_uninterrupted_one(kind, secon
 
 def test_an_estimate_killed_before_it_is_written_needs_no_more_samples(monkeypatch, tmp_path):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
     for target in (None, 0.02):
         proposal = Normal(0.0, 1.0)
         options = {"batch_size": 100, "target_log_standard_error": target}
@@ -122,7 +126,7 @@ def test_an_estimate_killed_before_it_is_written_needs_no_more_samples(monkeypat
 def test_an_interrupted_evaluation_ends_like_an_uninterrupted_one(
     num_samples, turns, stops, seconds, monkeypatch, tmp_path
 ):
-    monkeypatch.setattr(evaluation, "ROWS", 10)
+    monkeypatch.setitem(evaluation.ROWS, "cpu", 10)
     torch.manual_seed(0)
     model = build_model(resolve_run(CONFIG, Run("digits", "vae", "realnvp", 0))).eval()
     images = torch.bernoulli(torch.full((20, 784), 0.3))

@@ -180,8 +180,8 @@ def test_batches_are_no_larger_than_asked_for(num_samples, batch_size, antitheti
 
 def test_the_largest_default_batch():
     recorded = Recorded(lopsided)
-    estimate_z(STANDARD, recorded, 250_000, antithetic=False)
-    assert [len(a) for a in recorded.a] == [100_000, 100_000, 50_000]
+    estimate_z(STANDARD, recorded, 20_000, antithetic=False)
+    assert [len(a) for a in recorded.a] == [8_192, 8_192, 3_616]
 
 
 def test_one_pair_alone_has_no_error():
@@ -193,7 +193,8 @@ def test_one_pair_alone_has_no_error():
 @pytest.mark.parametrize(
     ("target", "antithetic"), [(1e9, None), (0.012, None), (0.012, False), (1e-9, None)]
 )
-def test_early_stop_at_the_target(target, antithetic):
+def test_early_stop_at_the_target(target, antithetic, monkeypatch):
+    monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
     torch.manual_seed(6)
     whole = list(running_z_estimates(STANDARD, lopsided, 10_000, 100, antithetic))
     reached = [n for n, e in enumerate(whole, 1) if e.log_standard_error <= target and n >= 10]
@@ -350,4 +351,5 @@ def test_derived_values():
 
 def test_docstring_examples_run():
     results = doctest.testmod(partition)
-    assert (results.attempted, results.failed) == (2, 0)
+    assert results.attempted >= 2
+    assert results.failed == 0

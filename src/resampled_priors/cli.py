@@ -63,14 +63,17 @@ def settings_from(
 
 
 def use_device(device: str | None, threads: int) -> str:
-    """Set the thread count; the device's name, 'auto' resolved.
+    """Set up the process; the device's name, 'auto' resolved.
 
     Raises:
         ResampledPriorsError: the device is not there.
     """
     import torch
 
+    from .memory import keep_freed_memory
+
     torch.set_num_threads(threads)
+    keep_freed_memory()
     device = device or "auto"
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -11,11 +11,15 @@ from torch import Tensor
 from .checkpoints import Checkpoint
 from .experiment import Config
 from .files import ResampledPriorsError, read_json, sha256
+from .lars import MAX_BLOCK
 from .models import LatentVariableModel, build_model
 from .partition import ZEstimate, estimate_z
 from .progress import progress_bar
 
-ROWS = 4_000  # latent samples decoded at a time: bounds the memory, whatever K is
+# Latent samples decoded, and proposals drawn, at a time: what stays in a core's cache, and what
+# fills a GPU. They bound the memory, whatever K and S are.
+ROWS = {"cpu": 1_000, "cuda": 100_000}
+Z_BATCH = {"cpu": MAX_BLOCK, "cuda": 2**20}
 RUN_KEYS = {"settings", "iterations", "train_seconds", "device", "model_sha256"}
 SETTINGS_KEYS = {"dataset", "model", "prior", "seed"}
 Z_KEYS = {"z", "z_se", "log_z", "log_z_se", "num_z_samples"}
@@ -43,7 +47,8 @@ def importance_weighted_terms(
     # go, would fragment the heap to gigabytes.
     names = ("log_likelihood", "recons", "kl")
     values = torch.zeros(len(images), len(names), dtype=torch.float64, device=images.device)
-    batch_size = max(1, ROWS // num_samples)
+    most = ROWS[images.device.type]
+    batch_size = max(1, most // num_samples)
     done = 0  # images
     if checkpoint is not None and (saved := checkpoint.load()) is not None:
         done = saved["images"]
@@ -55,8 +60,8 @@ def importance_weighted_terms(
             x = images[first : first + batch_size]
             bound, recons, kl = values[first : first + batch_size].T
             bound.fill_(-math.inf)
-            for start in range(0, num_samples, ROWS):
-                terms = model.log_weight_terms(x, min(ROWS, num_samples - start))
+            for start in range(0, num_samples, most):
+                terms = model.log_weight_terms(x, min(most, num_samples - start))
                 log_likelihood, log_prior, log_posterior = (term.double() for term in terms)
                 log_weights = log_likelihood + log_prior - log_posterior
                 torch.logaddexp(bound, log_weights.logsumexp(0), out=bound)
@@ -117,6 +122,7 @@ def estimate_model_z(
             part.proposal,
             part.log_a,
             num_samples,
+            Z_BATCH[part.z_average.device.type],
             target_log_standard_error=target,
             progress=progress,
             checkpoint=checkpoint,

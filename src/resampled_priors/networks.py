@@ -25,6 +25,13 @@ def linear(inputs: int, outputs: int, heads: int = 1) -> nn.Linear:
     return layer
 
 
+class Tanh(nn.Module):
+    """tanh in place: half the time where the memory is what costs."""
+
+    def forward(self, h: Tensor) -> Tensor:
+        return h.tanh_()
+
+
 def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
     """MLP[sizes[0]−…−sizes[-1]] with tanh between the layers: (..., sizes[0]) -> (..., sizes[-1]).
 
@@ -32,7 +39,7 @@ def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [linear(inputs, outputs), nn.Tanh()]
+        layers += [linear(inputs, outputs), Tanh()]
     return nn.Sequential(*(layers if end else layers[:-1]))
 
 
@@ -89,10 +96,10 @@ class ConvolutionalEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # about 1.4 times as fast a step on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu(self.to_14(x.reshape(-1, 1, 28, 28)))
-        h = F.relu(self.to_7(h))
+        h = F.relu_(self.to_14(x.reshape(-1, 1, 28, 28)))
+        h = F.relu_(self.to_7(h))
         # 7 -> 4 needs one pixel before and two after, as TensorFlow's "same" padding has it.
-        h = F.relu(self.to_4(F.pad(h, (1, 2, 1, 2))))
+        h = F.relu_(self.to_4(F.pad(h, (1, 2, 1, 2))))
         return h.reshape(*x.shape[:-1], self.features)
 
 
@@ -126,6 +133,6 @@ class ConvolutionalDecoder(nn.Module):
     def forward(self, h: Tensor) -> Tensor:
         y = h.reshape(-1, 32, 4, 4)
         # The mirror of the encoder's 7 -> 4: of the full 10×10, one pixel goes before, two after.
-        y = F.relu(self.to_7(y)[..., :7, :7])
-        y = F.relu(self.to_14(y))
+        y = F.relu_(self.to_7(y)[..., :7, :7])
+        y = F.relu_(self.to_14(y))
         return upsample_by_phases(y, self.to_28).reshape(*h.shape[:-1], 784)

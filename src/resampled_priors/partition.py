@@ -25,6 +25,8 @@ from .checkpoints import Checkpoint
 from .lars import MAX_BLOCK, LogAcceptance
 from .progress import progress_bar
 
+EARLIEST_STOP = 1_000_000
+
 
 @dataclass(frozen=True)
 class ZEstimate:
@@ -135,7 +137,7 @@ def estimate_z(
         antithetic: draw pairs (z, 2μ − z); None does so where the proposal is known to be
             symmetric.
         target_log_standard_error: stop once the standard error of log Z (nats) is this small,
-            looked at only after 10 batches, since the first few say little about rare events.
+            looked at only after EARLIEST_STOP samples, since few say little about rare events.
         progress: show a progress bar.
         checkpoint: saved to now and then, and continued from where there is one.
 
@@ -155,10 +157,11 @@ def estimate_z(
             proposal, log_a, num_samples, batch_size, antithetic, checkpoint
         ):
             bar.update(estimate.num_samples - bar.n)
-            bar.set_postfix_str(f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}")
+            text = f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}"
+            bar.set_postfix_str(text, refresh=False)
             if (
                 target_log_standard_error is not None
-                and estimate.num_samples > 9 * batch_size
+                and estimate.num_samples >= EARLIEST_STOP
                 and estimate.log_standard_error <= target_log_standard_error
             ):
                 break

@@ -116,7 +116,7 @@ class Trainer:
     def batch(self, iteration: int) -> Tensor:
         seed, size = self.settings["seed"], self.training["batch_size"]
         rows = batch_indices(iteration, len(self.images), size, seed)
-        return self.data.binarize(self.images[rows.to(self.device)])
+        return self.data.binarize(self.images.index_select(0, rows.to(self.device)))
 
     def step(self) -> None:
         iteration = self.progress.iteration

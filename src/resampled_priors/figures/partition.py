@@ -8,12 +8,12 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from ..lars import MAX_BLOCK
 from ..partition import running_z_estimates
 from .inputs import open_run
 from .style import COLUMN, TARGET, Numbers, new_figure
 
 FIRST = 1_000  # proposals in the first estimate shown
+LARGEST_BATCH = 100_000
 PER_DECADE = 100
 
 
@@ -27,7 +27,7 @@ def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) ->
     part = open_run(results, run, settings["device"]).resampled_part()
     torch.manual_seed(settings["seed"])
     num_samples = settings["num_samples"]
-    batch_size = min(MAX_BLOCK, max(FIRST, num_samples // 10_000))
+    batch_size = min(LARGEST_BATCH, max(FIRST, num_samples // 10_000))
     rows = []
     due = 0.0
     estimates = running_z_estimates(part.proposal, part.log_a, num_samples, batch_size)
