@@ -86,10 +86,10 @@ def log_resampled_density(
 
     Examples:
         >>> log_pi, log_a, log_z = torch.tensor(-0.9), torch.tensor(-0.1), torch.tensor(-2.3)
-        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=100):.4f}"
-        '1.2999'
-        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=None):.4f}"
         >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=100):.3f}"
+        '1.300'
+        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=None):.3f}"
+        '1.300'
     """
     if truncation is None:
         return log_proposal + log_acceptance - log_z  # eq. 3, A.7
