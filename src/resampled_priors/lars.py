@@ -86,8 +86,8 @@ def log_resampled_density(
 
     Examples:
         >>> log_pi, log_a, log_z = torch.tensor(-0.9), torch.tensor(-0.1), torch.tensor(-2.3)
-        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=100):.3f}"
-        '1.300'
+        >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=10):.3f}"
+        '0.879'
         >>> f"{log_resampled_density(log_pi, log_a, log_z, truncation=None):.3f}"
         '1.300'
     """
