@@ -44,6 +44,9 @@ Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]
 SettingsText = Annotated[
     str | None, typer.Option(help="Resolved settings as JSON, in the place of the config.")
 ]
+ResultsFolder = Annotated[
+    Path | None, typer.Option(help="The results folder; default: the config's.")
+]
 DEFAULT_CONFIG = [Path("config.yaml")]
 
 
@@ -60,6 +63,11 @@ def settings_from(
     if not isinstance(settings, dict):
         raise ResampledPriorsError(f"--settings is no JSON object: {text}")
     return settings
+
+
+def results_folder(results: Path | None, config: Config) -> Path:
+    """The folder given, or the config's."""
+    return results or Path(config.get("pathvars", {}).get("results", "results"))
 
 
 def use_device(device: str | None, threads: int) -> str:
@@ -248,6 +256,50 @@ def sample(
     from .figures.samples import write_samples
 
     write_samples(run, out, images, ranked, seed, device)
+
+
+@app.command()
+def status(
+    tables: Annotated[list[str] | None, typer.Argument(help="Tables; by default all.")] = None,
+    results: ResultsFolder = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+) -> None:
+    """Show which cells of which tables are done, at work, failed or missing."""
+    from rich.console import Console
+
+    from .status import table_status
+
+    loaded = load_config(configfile, config)
+    for name in tables or loaded["tables"]:
+        Console().print(table_status(loaded, name, results_folder(results, loaded)))
+
+
+@app.command()
+def results_page(
+    output: Annotated[Path, typer.Option(help="The page to write (.md).")] = Path(
+        "docs/results.md"
+    ),
+    results: ResultsFolder = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+) -> None:
+    """Put the tables and figures that are there on one page."""
+    from .results_page import write_results_page
+
+    loaded = load_config(configfile, config)
+    write_results_page(loaded, results_folder(results, loaded), output)
+
+
+@app.command()
+def measured_times(
+    output: Annotated[Path, typer.Option(help="The file to write (.csv).")],
+    results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
+) -> None:
+    """Collect how long runs took: what estimates of the time are made from."""
+    from .timing import write_measured_times
+
+    write_measured_times(results, output)
 
 
 def main() -> None:

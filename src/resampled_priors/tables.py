@@ -2,6 +2,7 @@
 
 import html
 import math
+from collections.abc import Callable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -88,7 +89,8 @@ def format_value(metric: str, value: float) -> str:
     return "1" if value == 1 else f"{value:.3g}"
 
 
-def _cell_text(row: pd.Series) -> str:
+def cell_text(row: pd.Series) -> str:
+    """A cell as it is read: ours (the paper's; the difference), and its marks."""
     metric = row["metric"]
     if pd.isna(row["ours"]):
         if pd.notna(row["quoted"]):
@@ -108,9 +110,9 @@ def _cell_text(row: pd.Series) -> str:
     return text
 
 
-def layout(rows: pd.DataFrame) -> pd.DataFrame:
+def layout(rows: pd.DataFrame, text: Callable[[pd.Series], str] = cell_text) -> pd.DataFrame:
     """The table as it is read: cells as text, rows and columns in the order of the config."""
-    texts = rows.assign(text=rows.apply(_cell_text, axis=1))
+    texts = rows.assign(text=rows.apply(text, axis=1))
     wide = texts.pivot(index="row", columns="column", values="text").fillna("")
     wide = wide.loc[rows["row"].unique(), rows["column"].unique()]
     return wide.rename_axis(index=None, columns=None)

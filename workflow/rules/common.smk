@@ -1,8 +1,10 @@
 # Checks the config and gives the rules what they share. The science is in the package.
 
+import atexit
 import json
 import os
 import shlex
+import sys
 
 from snakemake.exceptions import WorkflowError
 
@@ -44,11 +46,15 @@ wildcard_constraints:
     table=any_of(config["tables"]),
 
 
+def run_of(wildcards):
+    """The run that a job works on."""
+    return experiment.Run(wildcards.dataset, wildcards.model, wildcards.prior, int(wildcards.seed))
+
+
 def run_settings(wildcards):
     """A run's resolved settings as JSON: what its training depends on, and nothing else."""
-    run = experiment.Run(wildcards.dataset, wildcards.model, wildcards.prior, int(wildcards.seed))
     try:
-        return json.dumps(experiment.resolve_run(config, run))
+        return json.dumps(experiment.resolve_run(config, run_of(wildcards)))
     except ResampledPriorsError as error:
         raise WorkflowError(str(error))
 
@@ -129,3 +135,26 @@ def training_minutes(wildcards, attempt):
     """Time for a run's training: 120 ms an iteration, a day at most, since it can be resumed."""
     iterations = json.loads(run_settings(wildcards))["training"]["iterations"]
     return per_attempt(min(30 + iterations // 500, 24 * 60))(wildcards, attempt)
+
+
+@atexit.register  # the hooks of Snakemake leave dry runs out
+def print_estimate():
+    """How long the jobs of a dry run would take, below their list."""
+    if not workflow.dryrun or workflow.dag is None:
+        return
+    from resampled_priors import timing
+
+    steps = {
+        rules.train.rule: "train",
+        rules.fit_posthoc.rule: "train",
+        rules.estimate_z.rule: "estimate_z",
+        rules.evaluate.rule: "evaluate",
+    }
+    jobs = [
+        (steps[job.rule], run_of(job.wildcards))
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        if job.rule in steps
+    ]
+    if jobs:
+        results = rules.evaluate.output[0].partition("/runs/")[0]
+        print(timing.estimate(config, jobs, results), file=sys.stderr)
