@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from urllib.parse import quote
 
 from .experiment import Config, budget, paper_number
 from .files import atomic_write
@@ -29,7 +30,7 @@ def write_results_page(config: Config, results: Path, output: Path) -> None:
     for name, figure in config["figures"].items():
         if (results / f"{name}.png").exists():
             number, caption = paper_number(name), figure["caption"]
-            stem = Path(os.path.relpath(results, output.parent), name).as_posix()
+            stem = quote(Path(os.path.relpath(results, output.parent), name).as_posix())
             parts += [f"## Fig. {number}", f"![{caption}]({stem}.png)"]
             parts += [f"**Fig. {number}.** {caption} ([PDF]({stem}.pdf))."]
     with atomic_write(output) as temporary:
