@@ -1,6 +1,5 @@
 """The workflow on a real SLURM: jobs as the profile asks, a cancelled training goes on."""
 
-import json
 import os
 import re
 import shutil
@@ -16,6 +15,7 @@ from cluster import ask, slurm, why_not
 
 from resampled_priors.evaluation import load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
+from resampled_priors.files import read_json
 from resampled_priors.runs import estimate_run_z, evaluate_run, train_run
 
 ROOT = Path(__file__).parents[2]
@@ -56,7 +56,7 @@ def environment(tmp_path_factory):
 @pytest.fixture
 def folder(tmp_path):
     """The shipped workflow, an overlay that makes it small, and the command to be found first."""
-    for name in ("Snakefile", "config.yaml", "workflow", "profiles"):
+    for name in ("Snakefile", "config.yaml", "environment.yml", "workflow", "profiles"):
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tmp_path / name)
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(OVERLAY))
@@ -158,7 +158,7 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(environment, folder
     ]
     pd.testing.assert_frame_equal(*rows, check_exact=True)
     for name in ("z.json", "metrics.json"):
-        ours, theirs = (json.loads((f / name).read_text()) for f in (run_folder, expected))
+        ours, theirs = (read_json(f / name) for f in (run_folder, expected))
         assert {k: v for k, v in ours.items() if k not in TIMINGS} == {
             k: v for k, v in theirs.items() if k not in TIMINGS
         }
