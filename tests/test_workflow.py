@@ -7,8 +7,10 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections import Counter
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pandas as pd
 import pytest
@@ -181,6 +183,7 @@ def test_the_demo_plans_all_tables_on_the_digits(fresh):
         "total": "70",
     }
     assert "results/demo/table1.md" in done.stdout
+    assert "Time at the rates measured on cpu, one job after another:" in done.stdout
     assert "dynamic_mnist" not in done.stdout
 
 
@@ -403,3 +406,112 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
     assert "Missing" not in text and "—" not in text
     assert re.search(r"^total +5$", whole.stdout, flags=re.MULTILINE)  # its three, table, tables
     assert {path: path.read_bytes() for path in tables_before} == tables_before
+
+
+# As Snakemake's users expect it ------------------------------------------------------------------
+
+
+def test_snakemake_has_nothing_to_complain_of(fresh):
+    done = snakemake(fresh, "--lint", configfiles=[])
+    assert done.returncode == 0, done.stdout
+    assert "Congratulations, your workflow is in a good condition!" in done.stdout
+
+
+def test_the_report_has_every_table(again):
+    done = snakemake(again, "--report", "report.zip", "tables", configfiles=DEMO)
+    assert done.returncode == 0, done.stdout
+    with zipfile.ZipFile(again / "report.zip") as archive:
+        contents = [archive.read(name) for name in archive.namelist()]
+        page = archive.read("report/report.html").decode()
+    for table, settings in TINY_DEMO["tables"].items():
+        assert (again / "my results" / f"{table}.html").read_bytes() in contents
+        assert settings["caption"] in page
+    assert "Budget <strong>demo</strong>: 5 iterations" in page
+
+
+def test_the_rule_graph_of_the_documentation_is_current(fresh):
+    """After a change of rules: snakemake --rulegraph all | dot -Tsvg > docs/rulegraph.svg"""
+    done = snakemake(fresh, "--rulegraph", "--quiet", "all", "--", "all", configfiles=[])
+    labels = dict(re.findall(r'(\d+)\[label = "(\w+)"', done.stdout))
+    edges = {(labels[a], labels[b]) for a, b in re.findall(r"(\d+) -> (\d+)", done.stdout)}
+    svg = ElementTree.parse(ROOT / "docs" / "rulegraph.svg")
+    drawn, arrows = {}, []
+    for group in svg.iterfind(".//{*}g[@class]"):
+        title = group.find("{*}title").text
+        if group.get("class") == "node":
+            drawn[title] = group.find(".//{*}text").text
+        elif group.get("class") == "edge":
+            arrows.append(title.split("->"))
+    assert len(edges) > 10
+    assert {(drawn[a], drawn[b]) for a, b in arrows} == edges
+
+
+MODULE = """
+configfile: "mine.yaml"
+
+
+module resampled_priors:
+    snakefile: {snakefile!r}
+    config: config["resampled_priors"]
+    prefix: "priors"
+
+
+use rule * from resampled_priors as priors_*
+
+
+rule mine:
+    default_target: True
+    input: "priors/my results/mine.md"
+    output: "mine.txt"
+    shell: "cp {{input:q}} {{output:q}}"
+"""
+
+
+def test_another_workflow_uses_this_one_as_a_module(tmp_path):
+    table = TINY_DEMO["tables"]["tableD2"] | {"rows": [{"prior": "standard"}]}
+    config = {**TINY_DEMO, "tables": {"mine": table}, "figures": {}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"resampled_priors": config}))
+    snakefile = MODULE.format(snakefile=str(ROOT / "workflow" / "Snakefile"))
+    (tmp_path / "Snakefile").write_text(snakefile)
+    plan = snakemake(tmp_path, "--dry-run", configfiles=[])
+    assert plan.returncode == 0, plan.stdout
+    steps = ("prepare", "train", "estimate_z", "evaluate", "table")
+    for name in [*(f"priors_{step}" for step in steps), "mine"]:
+        assert re.search(rf"^{name} +1$", plan.stdout, flags=re.MULTILINE), name
+    done = snakemake(tmp_path, configfiles=[])
+    assert done.returncode == 0, done.stdout
+    folder = tmp_path / "priors" / "my results" / Run("digits", "vae", "standard", 0).folder
+    nll = json.loads((folder / "metrics.json").read_text())["nll"]
+    assert f"{nll:.2f}" in (tmp_path / "mine.txt").read_text()
+
+
+# Results that came with a clone ------------------------------------------------------------------
+
+
+def test_committed_results_count_as_made_once_they_are_touched(again):
+    """A clone has no weights, data or logs, and times that say nothing: only what is missing of
+    the tables is made."""
+    results = again / "my results"
+    missing = Run("digits", "vae", "lars_T2", 0)
+    for folder in (
+        again / ".snakemake",
+        again / "my data",
+        results / "logs",
+        results / missing.folder,
+    ):
+        shutil.rmtree(folder)
+    for weights in results.rglob("*.safetensors"):
+        weights.unlink()
+    for age, name in enumerate(("z.json", "run.json", "training.csv", "metrics.json")):
+        for path in results.rglob(name):
+            os.utime(path, times=(path.stat().st_mtime + 1_000 - age,) * 2)
+    metrics = {path: path.read_bytes() for path in results.rglob("metrics.json")}
+
+    for target in (["--touch", "tables", "--config", "partial=True"], ["datasets"]):
+        done = snakemake(again, *target, configfiles=DEMO)
+        assert done.returncode == 0, done.stdout
+    assert planned(again) == Counter([*run_jobs(missing), ("table", "tableD3")])
+    assert planned(again, {"priors": {"lars_10-10": {"hidden": [11, 10]}}}) == Counter(
+        [*run_jobs(missing), ("table", "tableD3"), *jobs_of("lars_10-10", "D2").elements()]
+    )
+    assert {path: path.read_bytes() for path in results.rglob("metrics.json")} == metrics
