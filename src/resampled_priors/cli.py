@@ -78,11 +78,14 @@ def use_device(device: str | None, threads: int) -> str:
     """
     import torch
 
+    from .gpus import claim_gpu
     from .memory import keep_freed_memory
 
     torch.set_num_threads(threads)
     keep_freed_memory()
     device = device or "auto"
+    if device in ("auto", "cuda"):
+        claim_gpu()
     if device == "auto":
         device = "cuda" if torch.cuda.is_available() else "cpu"
     try:

@@ -4,8 +4,6 @@ A rate is that of a model and prior on one kind of device; what was never measur
 Nothing here imports torch: Snakemake reads this module in a dry run.
 """
 
-import shutil
-import subprocess
 from collections import Counter, defaultdict
 from datetime import timedelta
 from importlib.resources import files
@@ -15,6 +13,7 @@ import pandas as pd
 
 from .experiment import Config, Run, budget, resolve_run
 from .files import atomic_write, read_json
+from .gpus import nvidia_smi
 
 MEASURED = files(__package__).joinpath("measured_times.csv")
 COLUMNS = [
@@ -52,11 +51,8 @@ def known_times(results: Path) -> pd.DataFrame:
 
 def kind_of_device(device: str) -> str:
     """'cpu', or the name of the first GPU, found without torch."""
-    if device == "cpu" or shutil.which("nvidia-smi") is None:
-        return device.replace("auto", "cpu")
-    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
-    names = subprocess.run(query, capture_output=True, text=True, check=False).stdout.splitlines()
-    return names[0].strip() if names else device.replace("auto", "cpu")
+    names = [] if device in ("cpu", "mps") else nvidia_smi("name")
+    return names[0] if names else device.replace("auto", "cpu")
 
 
 def step_seconds(config: Config, step: str, run: Run, times: pd.DataFrame) -> float | None:
