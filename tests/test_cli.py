@@ -204,7 +204,7 @@ def test_every_command_checks_the_whole_config(command, tmp_path, arguments, tex
     ids=lambda arguments: arguments[0],
 )
 def test_settings_that_are_no_json_object(command, arguments, text):
-    assert_refused(command(*arguments, "--settings", text), "--settings is no")
+    assert_refused(command(*arguments, "--settings", text), "--settings")
 
 
 @pytest.mark.parametrize(

@@ -70,10 +70,10 @@ class Checkpoint:
                 file = path.read_bytes()
             except FileNotFoundError:
                 continue
-            if hashlib.sha256(file[32:]).digest() != file[:32]:
+            state = _whole_state(file, self.device)
+            if state is None:
                 print(f"{path} is damaged: the checkpoint before it is used", flush=True)
                 continue
-            state = torch.load(io.BytesIO(file[32:]), self.device, weights_only=True)
             generators = state["generators"]
             torch.set_rng_state(generators["cpu"].cpu())
             if self.device != "cpu" and generators["cuda"] is not None:
@@ -89,3 +89,13 @@ class Checkpoint:
             path.unlink(missing_ok=True)
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
+
+
+def _whole_state(file: bytes, device: str) -> dict[str, Any] | None:
+    """What a checkpoint holds: checksum and tensors; None where it is damaged."""
+    if hashlib.sha256(file[32:]).digest() != file[:32]:
+        return None
+    try:
+        return torch.load(io.BytesIO(file[32:]), device, weights_only=True)
+    except Exception:  # no checkpoint, for all its checksum: nothing in it is run
+        return None

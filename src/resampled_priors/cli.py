@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from .configuration import check_settings
 from .experiment import (
     Config,
     Run,
@@ -51,17 +52,16 @@ DEFAULT_CONFIG = [Path("config.yaml")]
 
 
 def settings_from(
-    text: str | None, configfile: list[Path], values: list[str] | None, resolve: Any
+    command: str, text: str | None, configfile: list[Path], values: list[str] | None, resolve: Any
 ) -> Config:
-    """The settings given as JSON, or what ``resolve`` makes of the config."""
+    """The settings of a command, given as JSON, or what ``resolve`` makes of the config."""
     if text is None:
         return resolve(load_config(configfile, values))
     try:
         settings = json.loads(text)
     except ValueError as error:
         raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
-    if not isinstance(settings, dict):
-        raise ResampledPriorsError(f"--settings is no JSON object: {text}")
+    check_settings(settings, command)
     return settings
 
 
@@ -143,7 +143,7 @@ def train(
 ) -> None:
     """Train one run: writes model.safetensors, training.csv and run.json."""
     resolved = settings_from(
-        settings, configfile, config, lambda c: resolve_run(c, Run.from_folder(run))
+        "train", settings, configfile, config, lambda c: resolve_run(c, Run.from_folder(run))
     )
     device = use_device(device, threads)
     from .runs import train_run
@@ -161,7 +161,7 @@ def estimate_z(
     threads: Threads = 1,
 ) -> None:
     """Estimate Z of a trained run: writes z.json."""
-    resolved = settings_from(settings, configfile, config, budget)
+    resolved = settings_from("estimate_z", settings, configfile, config, budget)
     device = use_device(device, threads)
     from .runs import estimate_run_z
 
@@ -179,7 +179,7 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
-    resolved = settings_from(settings, configfile, config, budget)
+    resolved = settings_from("evaluate", settings, configfile, config, budget)
     device = use_device(device, threads)
     from .runs import evaluate_run
 
@@ -195,7 +195,9 @@ def table(
     settings: SettingsText = None,
 ) -> None:
     """Build a table from the runs that are there: writes NAME.csv, .md, .tex, .html."""
-    resolved = settings_from(settings, configfile, config, lambda c: resolve_table(c, name))
+    resolved = settings_from(
+        "table", settings, configfile, config, lambda c: resolve_table(c, name)
+    )
     from .tables import write_table
 
     write_table(name, resolved, results)
@@ -211,7 +213,7 @@ def toy(
     threads: Threads = 1,
 ) -> None:
     """Train a one- or two-dimensional example: writes its densities, Z and KLs."""
-    resolved = settings_from(settings, configfile, config, lambda c: resolve_toy(c, name))
+    resolved = settings_from("toy", settings, configfile, config, lambda c: resolve_toy(c, name))
     use_device("cpu", threads)
     from .toy import train_toy
 
@@ -238,7 +240,10 @@ def figure(
     if redraw:
         redraw_figure(name, results)
         return
-    resolved = settings_from(settings, configfile, config, lambda c: resolve_figure(c, name))
+    resolved = settings_from(
+        "figure", settings, configfile, config, lambda c: resolve_figure(c, name)
+    )
+    check_settings({name: resolved}, "figures")
     make_figure(name, resolved, results, data, use_device(device, threads))
 
 

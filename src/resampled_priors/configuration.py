@@ -5,6 +5,7 @@ Nothing here imports torch: Snakemake reads this module at every start.
 
 import difflib
 import math
+from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -37,7 +38,7 @@ def read_config(paths: list[Path], values: list[str]) -> Config:
     for path in paths:
         try:
             config = merge(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
-        except (OSError, UnicodeDecodeError, yaml.YAMLError, AttributeError) as error:
+        except Exception as error:  # YAML's readers of dates and numbers raise what they like
             reason = " ".join(str(error).split())
             raise ResampledPriorsError(
                 f"config file {path} cannot be read: {reason}: "
@@ -49,7 +50,7 @@ def read_config(paths: list[Path], values: list[str]) -> Config:
             raise ResampledPriorsError(f"--config wants KEY=VALUE, got '{pair}'")
         try:
             config = merge(config, {key: yaml.safe_load(value)})
-        except yaml.YAMLError as error:
+        except Exception as error:
             reason = " ".join(str(error).split())
             raise ResampledPriorsError(f"--config {pair} is not YAML: {reason}") from error
     return config
@@ -75,9 +76,33 @@ def check_schema(config: Config) -> None:
     Raises:
         ResampledPriorsError: one line that names the key and the remedy.
     """
-    errors = sorted(_validator().iter_errors(config), key=lambda e: list(map(str, e.path)))
-    if errors:
-        raise ResampledPriorsError(_schema_message(errors[0]))
+    message = _first_message(_validator().iter_errors(config))
+    if message is not None:
+        raise ResampledPriorsError(f"config: {message}")
+
+
+def check_settings(settings: Any, command: str) -> None:
+    """Check the form of --settings, a command's resolved settings: keys, types, ranges.
+
+    Raises:
+        ResampledPriorsError: one line that names the key and the remedy.
+    """
+    message = what_is_wrong(settings, f"{command}_settings")
+    if message is not None:
+        raise ResampledPriorsError(f"--settings: {message}")
+
+
+def what_is_wrong(value: Any, definition: str) -> str | None:
+    """The first thing wrong in what should be as one of the schema's definitions; or None."""
+    return _first_message(_validator().descend(value, {"$ref": f"#/$defs/{definition}"}))
+
+
+def _first_message(errors: Iterable[jsonschema.ValidationError]) -> str | None:
+    try:
+        found = sorted(errors, key=lambda error: list(map(str, error.path)))
+    except RecursionError:
+        return "an entry contains itself: write it out"
+    return _schema_message(found[0]) if found else None
 
 
 def _schema_message(error: jsonschema.ValidationError) -> str:
@@ -89,14 +114,14 @@ def _schema_message(error: jsonschema.ValidationError) -> str:
         known = list(error.schema.get("properties", {}))
         unknown = [key for key in error.instance if key not in known]
         full = ".".join(filter(None, [place, str(unknown[0])]))
-        return f"config: unknown key '{full}': {suggestion(str(unknown[0]), known)}"
+        return f"unknown key '{full}': {suggestion(str(unknown[0]), known)}"
     if error.validator == "not":
-        return f"config: {place}: this key does not belong here: remove it"
+        return f"{place}: this key does not belong here: remove it"
     hint = error.schema.get("description", "")
     if error.validator == "required":
         remedy = f"add it; it is {hint}" if hint else "add it"
-        return f"config: {place or 'the top level'}: {error.message}: {remedy}"
-    message = f"config: {place}: {error.message}"
+        return f"{place or 'the top level'}: {error.message}: {remedy}"
+    message = f"{place or 'the top level'}: {error.message}"
     return f"{message}; it is {hint}" if hint else message
 
 

@@ -237,8 +237,17 @@ def _save(output: str | Path, tensors: dict[str, Tensor], about: dict[str, Any])
     # should give the same bytes.
     metadata = {_METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **about})}
     content = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata)
+    checksum = checksum_file(output)
+    checksum.unlink(missing_ok=True)  # never one of another content
     with atomic_write(output) as temporary:
         temporary.write_bytes(content)
+    with atomic_write(checksum) as temporary:
+        temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {checksum.stem}\n")
+
+
+def checksum_file(prepared: str | Path) -> Path:
+    """The file beside a prepared one that `sha256sum --check` reads, too."""
+    return Path(f"{prepared}.sha256")
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,19 +303,26 @@ def binarize(grey: Tensor, generator: torch.Generator | None = None) -> Tensor:
 
 
 def load_dataset(path: str | Path) -> Dataset:
-    """Read a prepared file; ResampledPriorsError when it is missing, damaged or no such file."""
-    from safetensors import SafetensorError, safe_open
+    """Read a prepared file; ResampledPriorsError when it is missing, damaged or no such file.
+
+    Its checksum is compared where there is one: a pixel changed on a disk is a pixel still.
+    """
+    from safetensors import safe_open
 
     remedy = "delete it and prepare the data set again."
     try:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})[_METADATA_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}
+        if (checksum := checksum_file(path)).exists() and sha256(path) not in checksum.read_text():
+            raise ValueError(f"its content is not that of {checksum.name}")
+        name, kind, provenance = (about.get(key) for key in ("name", "kind", "provenance"))
     except FileNotFoundError as error:
         raise ResampledPriorsError(f"{path} is missing: prepare the data set first.") from error
-    except (OSError, SafetensorError, KeyError, ValueError) as error:
+    except Exception as error:  # a damaged file makes the reader raise any of half a dozen kinds
+        reason = " ".join(str(error).split())
         raise ResampledPriorsError(
-            f"{path} is not a whole prepared data set ({error}): {remedy}"
+            f"{path} is not a whole prepared data set ({reason}): {remedy}"
         ) from error
     if (version := about.get("format_version")) != FORMAT_VERSION:
         raise ResampledPriorsError(
@@ -316,10 +332,16 @@ def load_dataset(path: str | Path) -> Dataset:
         image = tensors.get(split, torch.empty(0))
         if image.dtype != torch.uint8 or image.ndim != 2 or image.shape[1] != 784:
             raise ResampledPriorsError(f"{path} has no {split} images (N, 784) uint8: {remedy}")
+        label = tensors.get(f"{split}_labels", torch.zeros(len(image), dtype=torch.int64))
+        if label.dtype != torch.int64 or label.shape != image.shape[:1] or not len(image):
+            raise ResampledPriorsError(f"{path} has no {split}_labels (N,) int64: {remedy}")
+    described = isinstance(name, str) and kind in ("grey", "binary")
+    if not described or not isinstance(provenance, list):
+        raise ResampledPriorsError(f"{path} does not say what it holds: {remedy}")
     return Dataset(
-        name=about["name"],
-        kind=about["kind"],
+        name=name,
+        kind=kind,
         **{split: tensors[split] for split in SPLITS},
         labels={s: tensors[f"{s}_labels"] for s in SPLITS if f"{s}_labels" in tensors},
-        provenance=about["provenance"],
+        provenance=provenance,
     )

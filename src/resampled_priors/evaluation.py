@@ -9,7 +9,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .checkpoints import Checkpoint
-from .experiment import Config
+from .configuration import Config, what_is_wrong
 from .files import ResampledPriorsError, read_json, sha256
 from .lars import MAX_BLOCK
 from .models import LatentVariableModel, build_model
@@ -20,9 +20,6 @@ from .progress import progress_bar
 # fills a GPU. They bound the memory, whatever K and S are.
 ROWS = {"cpu": 1_000, "cuda": 100_000}
 Z_BATCH = {"cpu": MAX_BLOCK, "cuda": 2**20}
-RUN_KEYS = {"settings", "iterations", "train_seconds", "device", "model_sha256"}
-SETTINGS_KEYS = {"dataset", "model", "prior", "seed"}
-Z_KEYS = {"z", "z_se", "log_z", "log_z_se", "num_z_samples"}
 
 
 @torch.no_grad()
@@ -152,7 +149,7 @@ def load_model(settings: Config, weights: Path, device: str = "cpu") -> LatentVa
     except FileNotFoundError as error:
         raise ResampledPriorsError(f"{weights} is missing: train this run first") from error
     except Exception as error:  # safetensors raises several types of its own
-        reason = str(error).splitlines()[0]
+        reason = next(iter(str(error).splitlines()), type(error).__name__)
         raise ResampledPriorsError(
             f"{weights} cannot be used ({reason}): delete it and train this run again"
         ) from error
@@ -226,12 +223,7 @@ def read_run(folder: Path) -> dict[str, Any]:
     Raises:
         ResampledPriorsError: missing, damaged, or not the record of a run.
     """
-    run = _read_record(folder / "run.json", RUN_KEYS, "train the run again")
-    if not isinstance(run["settings"], dict) or not run["settings"].keys() >= SETTINGS_KEYS:
-        raise ResampledPriorsError(
-            f"{folder / 'run.json'} has other settings: train the run again"
-        )
-    return run
+    return read_record(folder / "run.json", "run_record", "train the run again")
 
 
 def read_z(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
@@ -241,14 +233,19 @@ def read_z(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
         ResampledPriorsError: missing, damaged, not an estimate of Z, or that of another model.
     """
     path, remedy = folder / "z.json", "estimate Z of the run again"
-    z = _read_record(path, Z_KEYS, remedy)
+    z = read_record(path, "z_record", remedy)
     check_same_model(path, z, run, remedy)
     return z
 
 
-def _read_record(path: Path, keys: set[str], remedy: str) -> dict[str, Any]:
+def read_record(path: Path, definition: str, remedy: str) -> dict[str, Any]:
+    """A JSON file of the form that the schema defines under this name.
+
+    Raises:
+        ResampledPriorsError: missing, damaged, or of another form.
+    """
     record = read_json(path)
-    missing = keys - record.keys() if isinstance(record, dict) else keys
-    if missing:
-        raise ResampledPriorsError(f"{path} lacks {', '.join(sorted(missing))}: {remedy}")
+    message = what_is_wrong(record, definition)
+    if message is not None:
+        raise ResampledPriorsError(f"{path} is not what it should be ({message}): {remedy}")
     return record

@@ -125,18 +125,21 @@ def fetch(
     candidates = [folder / (file.name + end) for folder in folders for end in ("", ".gz")]
     path = next((candidate for candidate in candidates if candidate.is_file()), None)
 
+    compressed = False
     if path is None:
         content, verified = _download(file, folders, accept_unverified)
     else:
         try:
-            content = _uncompressed(path.read_bytes())
+            found = path.read_bytes()
+            content = _uncompressed(found)
+            compressed = content is not found
         except (OSError, EOFError, zlib.error) as error:
             raise ResampledPriorsError(
                 f"{path} is damaged or unreadable ({error}): delete it and get it again."
             ) from error
         verified = verify(content, file.known_hash, path, accept_unverified)
 
-    if path is None or path.suffix == ".gz":
+    if path is None or compressed:
         path = kept
         with atomic_write(path) as temporary:
             temporary.write_bytes(content)
