@@ -338,7 +338,7 @@ def interrupt_at(monkeypatch, iteration):
 
     def interrupted(self):
         if self.progress.iteration == iteration:
-            training_step(self.model, self.optimizer, self.batch(iteration), 0.5)
+            self.steps(*self.schedule(1))
             raise Interrupted
         step(self)
 

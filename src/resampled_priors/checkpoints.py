@@ -13,7 +13,7 @@ import torch
 from .files import atomic_write
 
 CHECKPOINT_SECONDS = 30.0
-FORMAT = 2  # of what is saved: a checkpoint of another format is not continued from
+FORMAT = 3  # of what is saved: a checkpoint of another format is not continued from
 
 
 class Checkpoint:

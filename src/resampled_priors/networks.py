@@ -5,6 +5,7 @@ MLP layers and ReLU after convolutions.
 """
 
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 
 import torch
@@ -103,9 +104,12 @@ class ConvolutionalEncoder(nn.Module):
         return h.reshape(*x.shape[:-1], self.features)
 
 
-# [a, t, k] = 1 where output pixel 2m + a takes kernel entry k from input pixel m + t − 1.
-_PHASES = torch.zeros(2, 3, 4)
-_PHASES[0, 0, 3] = _PHASES[0, 1, 1] = _PHASES[1, 1, 2] = _PHASES[1, 2, 0] = 1
+@cache
+def _phases(device: torch.device, dtype: torch.dtype) -> Tensor:
+    """[a, t, k] = 1 where output pixel 2m + a takes kernel entry k from input pixel m + t − 1."""
+    phases = torch.zeros(2, 3, 4, dtype=dtype)
+    phases[0, 0, 3] = phases[0, 1, 1] = phases[1, 1, 2] = phases[1, 2, 0] = 1
+    return phases.to(device)
 
 
 def upsample_by_phases(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
@@ -114,7 +118,7 @@ def upsample_by_phases(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     Done as one 3×3 convolution that gives the four output pixels of each input pixel, which on a
     CPU is twice as fast where there are few output channels.
     """
-    phases = _PHASES.to(layer.weight)
+    phases = _phases(layer.weight.device, layer.weight.dtype)
     kernels = torch.einsum("asy,btx,ioyx->oabist", phases, phases, layer.weight)
     bias = layer.bias.repeat_interleave(4)
     return F.pixel_shuffle(F.conv2d(x, kernels.reshape(-1, x.shape[1], 3, 3), bias, padding=1), 2)

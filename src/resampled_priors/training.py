@@ -1,6 +1,7 @@
 """Training (C.3): Adam, KL warm-up, Algorithm 1's moving average, checkpoints, exact resume."""
 
 import math
+from collections.abc import Generator
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -16,11 +17,14 @@ from .data import Dataset
 from .evaluation import estimate_model_z, importance_weighted_terms
 from .experiment import Config
 from .files import ResampledPriorsError, atomic_write
+from .graphs import Graph
 from .models import LatentVariableModel
 from .partition import estimate_z
 from .progress import progress_bar
 
 LOG_ROWS = 500
+GRAPH_STEPS = 20  # training steps in one CUDA graph
+COMPILED_ITERATIONS = 100_000  # a run this long wins back the minute that compiling takes
 VALIDATION_Z_SAMPLES = 1_000_000
 
 
@@ -50,7 +54,10 @@ def learning_rate(iteration: int, training: Config) -> float:
 
 
 def training_step(
-    model: LatentVariableModel, optimizer: torch.optim.Optimizer, x: Tensor, beta: float
+    model: LatentVariableModel,
+    optimizer: torch.optim.Optimizer,
+    x: Tensor,
+    beta: Tensor | float,
 ) -> Tensor:
     """One step of Adam on −log p(x|z) + β (log q(z|x) − log p(z)), one sample per image.
 
@@ -100,9 +107,18 @@ class Trainer:
         self.settings, self.training, self.device = settings, settings["training"], device
         self.data = data
         self.images = data.train.to(device)
+        on_gpu = device.startswith("cuda")
         self.optimizer = torch.optim.Adam(
-            [p for p in model.parameters() if p.requires_grad], fused=True
+            [p for p in model.parameters() if p.requires_grad],
+            lr=torch.tensor(self.training["learning_rate"], device=device),
+            fused=True,
+            capturable=on_gpu,
         )
+        self.graph_steps = GRAPH_STEPS if on_gpu else 1
+        self.graph: Graph | None = None
+        if on_gpu and self.training["iterations"] >= COMPILED_ITERATIONS:
+            torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
+            model.training_terms = torch.compile(model.training_terms)
         self.progress = Progress()
         self.sums = torch.zeros(3, device=device)  # of loss and terms, since the last row
         self.best_weights: dict[str, Tensor] | None = None
@@ -113,18 +129,51 @@ class Trainer:
         if part is not None:
             part.z_average.fill_(estimate_z(part.proposal, part.log_a, 10_000).mean)
 
-    def batch(self, iteration: int) -> Tensor:
-        seed, size = self.settings["seed"], self.training["batch_size"]
-        rows = batch_indices(iteration, len(self.images), size, seed)
-        return self.data.binarize(self.images.index_select(0, rows.to(self.device)))
+    def schedule(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
+        """Of the next iterations: rows of the batch (count, batch), β and learning rate (count,)."""
+        iterations = range(self.progress.iteration, self.progress.iteration + count)
+        size, seed = self.training["batch_size"], self.settings["seed"]
+        rows = [batch_indices(i, len(self.images), size, seed) for i in iterations]
+        betas = [kl_weight(i, self.training["warm_up"]) for i in iterations]
+        rates = [learning_rate(i, self.training) for i in iterations]
+        on_host = torch.stack(rows), torch.tensor(betas), torch.tensor(rates)
+        return tuple(tensor.to(self.device) for tensor in on_host)
+
+    def batch(self, rows: Tensor) -> Tensor:
+        return self.data.binarize(self.images.index_select(0, rows))
+
+    def steps(self, rows: Tensor, betas: Tensor, rates: Tensor) -> Tensor:
+        """Steps of this schedule, no value of which goes to the host; the sum of their terms."""
+        (group,) = self.optimizer.param_groups
+        total = torch.zeros_like(self.sums)
+        for row, beta, rate in zip(rows, betas, rates, strict=True):
+            group["lr"].copy_(rate)
+            total += training_step(self.model, self.optimizer, self.batch(row), beta)
+        return total
 
     def step(self) -> None:
-        iteration = self.progress.iteration
-        for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(iteration, self.training)
-        beta = kl_weight(iteration, self.training["warm_up"])
-        self.sums += training_step(self.model, self.optimizer, self.batch(iteration), beta)
+        self.sums += self.steps(*self.schedule(1))
         self.progress.iteration += 1
+
+    def advance(self, until: int) -> None:
+        """The next step; on a GPU several at once where they end at iteration `until` or before.
+
+        The first step is never in a graph: it makes the state of Adam.
+        """
+        count = self.graph_steps
+        if count == 1 or not self.optimizer.state or self.progress.iteration + count > until:
+            self.step()
+            return
+        schedule = self.schedule(count)
+        if self.graph is None:
+            self.graph = Graph(self.steps, schedule, self.changing_tensors())
+        self.sums += self.graph(*schedule)
+        self.progress.iteration += count
+
+    def changing_tensors(self) -> list[Tensor]:
+        """What a step changes: weights, moving averages, the state of Adam."""
+        adam = [tensor for state in self.optimizer.state.values() for tensor in state.values()]
+        return [*self.model.state_dict().values(), *adam, self.optimizer.param_groups[0]["lr"]]
 
     def log(self) -> None:
         """Add a row of means since the last one.
@@ -176,6 +225,15 @@ class Trainer:
             self.progress.best_nll = nll
             self.progress.best_iteration = self.progress.iteration
             self.best_weights = {k: v.clone() for k, v in self.model.state_dict().items()}
+
+    def next_stop(self, log_every: int) -> int:
+        """The next iteration after which something else than a step is to be done."""
+        every = [log_every]
+        if self.training["early_stopping"]:
+            every.append(self.training["validation_interval"])
+        iteration = self.progress.iteration
+        stops = [(iteration // interval + 1) * interval for interval in every]
+        return min(*stops, self.training["iterations"])
 
     def validation_is_due(self) -> bool:
         if not self.training["early_stopping"]:
@@ -234,7 +292,7 @@ class Trainer:
         self.sums = state["sums"]
 
 
-def train(
+def training(
     model: LatentVariableModel,
     data: Dataset,
     settings: Config,
@@ -243,8 +301,11 @@ def train(
     device: str = "cpu",
     *,
     show_progress: bool = True,
-) -> Progress:
+) -> Generator[None, None, Progress]:
     """Train a model; write model.safetensors and training.csv to the run folder.
+
+    A generator that stops after each step, or each few on a GPU, so that several runs can take
+    turns; `train` runs one to its end.
 
     Args:
         model: as built, its frozen parameters without ``requires_grad``.
@@ -266,11 +327,15 @@ def train(
         print(f"continuing from iteration {trainer.progress.iteration}", flush=True)
     progress = trainer.progress
     with progress_bar(
-        total=iterations, initial=progress.iteration, unit="it", disable=not show_progress
+        total=iterations,
+        initial=progress.iteration,
+        unit="it",
+        desc=settings["prior"]["name"],
+        disable=not show_progress,
     ) as bar:
         while not trainer.finished():
-            trainer.step()
-            bar.update()
+            trainer.advance(until=trainer.next_stop(log_every))
+            bar.update(progress.iteration - bar.n)
             if progress.iteration % log_every == 0 or progress.iteration == iterations:
                 progress.seconds = checkpoint.seconds()
                 trainer.log()
@@ -280,10 +345,21 @@ def train(
                 trainer.validate()
             if checkpoint.is_due():
                 checkpoint.save(trainer.state())
+            yield
     progress.seconds = checkpoint.seconds()
     trainer.check_finite()
     write_results(trainer, run_folder)
     return progress
+
+
+def train(*arguments: Any, **options: Any) -> Progress:
+    """`training` from its beginning to its end."""
+    steps = training(*arguments, **options)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            return end.value
 
 
 def write_results(trainer: Trainer, run_folder: Path) -> None:
