@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
@@ -15,7 +16,12 @@ from resampled_priors.data import load_dataset
 from resampled_priors.evaluation import evaluate, load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import ResampledPriorsError, read_json, sha256, sole_user
-from resampled_priors.runs import estimate_run_z, evaluate_run, train_run
+from resampled_priors.runs import (
+    estimate_run_z,
+    evaluate_run,
+    train_run,
+    train_runs_together,
+)
 
 CONFIG_FILE = Path(__file__).parents[1] / "config.yaml"
 CONFIG = load_config([CONFIG_FILE])
@@ -187,9 +193,9 @@ def test_a_loaded_run_evaluates_like_the_one_in_memory(
 
     def spy(model, *arguments):
         in_memory.append(model)
-        return training.train(model, *arguments)
+        return training.training(model, *arguments)
 
-    monkeypatch.setattr(runs, "train", spy)
+    monkeypatch.setattr(runs, "training", spy)
     settings = settings_for(model, prior, seed=3, iterations=2)
     metrics = make_run(tmp_path, settings, digits, z_samples=500)
     (trained,) = in_memory
@@ -616,3 +622,36 @@ def test_nan_in_training_leaves_no_run(command, digits, tmp_path):
     assert error.strip().splitlines()[-1].startswith("error: the loss is ")
     for name in ("model.safetensors", "run.json", "training.csv"):
         assert not (tmp_path / "run" / name).exists()
+
+
+# --- several runs in one process -----------------------------------------------------------
+
+
+def test_runs_trained_together_end_as_if_trained_alone(digits, tmp_path):
+    kinds = [("standard", 0), ("lars", 0), ("lars", 1), ("lars_realnvp", 0)]
+    settings = {
+        tmp_path / "together" / f"{prior}{seed}": settings_for(
+            prior=prior, seed=seed, iterations=n
+        )
+        for n, (prior, seed) in enumerate(kinds, start=4)
+    }
+    train_runs_together(settings, digits, "cpu")
+    for folder, of_run in settings.items():
+        alone = tmp_path / "alone" / folder.name
+        torch.seed()
+        train_run(alone, of_run, digits, None, "cpu")
+        weights = [(f / "model.safetensors").read_bytes() for f in (folder, alone)]
+        assert weights[0] == weights[1]
+        rows = [pd.read_csv(f / "training.csv").drop(columns="seconds") for f in (folder, alone)]
+        pd.testing.assert_frame_equal(*rows, check_exact=True)
+        assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in alone.iterdir())
+
+
+def test_one_run_that_fails_does_not_stop_the_others(digits, tmp_path):
+    bad = settings_for(iterations=5)
+    bad["training"]["learning_rate"] = 1e30
+    settings = {tmp_path / "bad": bad, tmp_path / "good": settings_for(iterations=6)}
+    with pytest.raises(ResampledPriorsError, match=r"1 of 2 failed: .*bad \("):
+        train_runs_together(settings, digits, "cpu")
+    assert not (tmp_path / "bad" / "model.safetensors").exists()
+    assert read_json(tmp_path / "good" / "run.json")["iterations"] == 6

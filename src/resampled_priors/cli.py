@@ -152,6 +152,35 @@ def train(
 
 
 @app.command()
+def train_together(
+    runs: Annotated[list[Path], typer.Argument(help="Run folders, all of one data set.")],
+    data: Annotated[Path, typer.Option(help="The prepared data set.")],
+    settings: Annotated[
+        str | None,
+        typer.Option(help="JSON object: run folder to resolved settings, in place of the config."),
+    ] = None,
+    configfile: ConfigFiles = DEFAULT_CONFIG,
+    config: ConfigValues = None,
+    device: Device = None,
+    threads: Threads = 1,
+) -> None:
+    """Train several runs side by side in one process: small models share a GPU this way."""
+    resolved = settings_from(
+        settings,
+        configfile,
+        config,
+        lambda c: {str(run): resolve_run(c, Run.from_folder(run)) for run in runs},
+    )
+    missing = [str(run) for run in runs if str(run) not in resolved]
+    if missing:
+        raise ResampledPriorsError(f"--settings lacks {', '.join(missing)}: add their settings")
+    device = use_device(device, threads)
+    from .runs import train_runs_together
+
+    train_runs_together({run: resolved[str(run)] for run in runs}, data, device)
+
+
+@app.command()
 def estimate_z(
     run: RunFolder,
     settings: SettingsText = None,

@@ -9,8 +9,8 @@ from torch import Tensor
 class Graph:
     """A function of tensors that is recorded once and then replayed on a GPU.
 
-    Nothing in it may depend on a value on the host. Its random numbers are the default
-    generator's, which goes on at each replay as if the function had been called.
+    It changes tensors in place, and nothing in it may depend on a value on the host. Its random
+    numbers are the default generator's, which goes on at each replay as at a call.
 
     Args:
         function: what to record; it is called once before, since libraries set themselves up at
@@ -20,7 +20,7 @@ class Graph:
     """
 
     def __init__(
-        self, function: Callable[..., Tensor], inputs: Sequence[Tensor], state: Sequence[Tensor]
+        self, function: Callable[..., None], inputs: Sequence[Tensor], state: Sequence[Tensor]
     ) -> None:
         self.inputs = [value.clone() for value in inputs]
         device = self.inputs[0].device
@@ -33,15 +33,13 @@ class Graph:
         torch.cuda.current_stream(device).wait_stream(stream)
         self.graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self.graph):
-            self.output = function(*self.inputs)
+            function(*self.inputs)
         torch.cuda.set_rng_state(generator, device)
         with torch.no_grad():
             for tensor, value in zip(state, before, strict=True):
                 tensor.copy_(value)
 
-    def __call__(self, *inputs: Tensor) -> Tensor:
-        """The output, which the next call overwrites."""
+    def __call__(self, *inputs: Tensor) -> None:
         for place, value in zip(self.inputs, inputs, strict=True):
             place.copy_(value, non_blocking=True)
         self.graph.replay()
-        return self.output

@@ -5,7 +5,6 @@ MLP layers and ReLU after convolutions.
 """
 
 from collections.abc import Sequence
-from functools import cache
 from itertools import pairwise
 
 import torch
@@ -104,24 +103,18 @@ class ConvolutionalEncoder(nn.Module):
         return h.reshape(*x.shape[:-1], self.features)
 
 
-@cache
-def _phases(device: torch.device, dtype: torch.dtype) -> Tensor:
-    """[a, t, k] = 1 where output pixel 2m + a takes kernel entry k from input pixel m + t − 1."""
-    phases = torch.zeros(2, 3, 4, dtype=dtype)
-    phases[0, 0, 3] = phases[0, 1, 1] = phases[1, 1, 2] = phases[1, 2, 0] = 1
-    return phases.to(device)
-
-
 def upsample_by_phases(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     """The transposed convolution ``layer`` (kernel 4, stride 2, padding 1): the same numbers.
 
-    Done as one 3×3 convolution that gives the four output pixels of each input pixel, which on a
-    CPU is twice as fast where there are few output channels.
+    Output pixels 2m − 1 and 2m both come from input pixels m − 1 and m alone, so one 2×2
+    convolution gives all four of such a square. On a CPU that is twice as fast where there are
+    few output channels.
     """
-    phases = _phases(layer.weight.device, layer.weight.dtype)
-    kernels = torch.einsum("asy,btx,ioyx->oabist", phases, phases, layer.weight)
+    # Kernel entry k = 2s + a is what input pixel m − s gives to output pixel 2m − 1 + a.
+    kernels = layer.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(2, 4)  # i o s a t b
+    kernels = kernels.permute(1, 3, 5, 0, 2, 4).reshape(-1, x.shape[1], 2, 2)
     bias = layer.bias.repeat_interleave(4)
-    return F.pixel_shuffle(F.conv2d(x, kernels.reshape(-1, x.shape[1], 3, 3), bias, padding=1), 2)
+    return F.pixel_shuffle(F.conv2d(x, kernels, bias, padding=1), 2)[..., 1:-1, 1:-1]
 
 
 class ConvolutionalDecoder(nn.Module):

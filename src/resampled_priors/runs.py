@@ -1,5 +1,6 @@
 """The steps of a run on disk: train, estimate Z, evaluate. One function a command."""
 
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,8 @@ from .experiment import Config
 from .files import ResampledPriorsError, sha256, sole_user, write_json
 from .models import LatentVariableModel, build_model, parameter_counts
 from .provenance import environment
-from .training import train
+from .training import training
+from .turns import in_turns
 
 EVALUATION_SEED = 0  # of the fixed binarization of validation and test images
 
@@ -73,8 +75,10 @@ def read_data(path: Path, settings: Config) -> Dataset:
     return data
 
 
-def train_run(folder: Path, settings: Config, data: Path, base: Path | None, device: str) -> None:
-    """Train; write model.safetensors, training.csv and run.json.
+def training_run(
+    folder: Path, settings: Config, data: Path, base: Path | None, device: str
+) -> Generator[None, None, None]:
+    """Train; write model.safetensors, training.csv and run.json. Stops after every few steps.
 
     Raises:
         ResampledPriorsError: another process is at work on the run, a file that is missing,
@@ -88,7 +92,7 @@ def train_run(folder: Path, settings: Config, data: Path, base: Path | None, dev
         hashes["base_sha256"] = sha256(base)
     with sole_user(folder):
         checkpoint = Checkpoint(folder, "train", {"settings": settings, **hashes}, device)
-        progress = train(model, dataset, settings, folder, checkpoint, device)
+        progress = yield from training(model, dataset, settings, folder, checkpoint, device)
         provenance |= {
             "data": dataset.provenance,
             **hashes,
@@ -102,6 +106,25 @@ def train_run(folder: Path, settings: Config, data: Path, base: Path | None, dev
         write_json(folder / "run.json", provenance)
         checkpoint.clear()  # only now: killed before, the run would have to begin anew
     print(f"trained {folder}: {progress.iteration} iterations in {progress.seconds:.0f} s")
+
+
+def train_run(folder: Path, settings: Config, data: Path, base: Path | None, device: str) -> None:
+    """`training_run` to its end."""
+    for _ in training_run(folder, settings, data, base, device):
+        pass
+
+
+def train_runs_together(settings: dict[Path, Config], data: Path, device: str) -> None:
+    """Train several runs of one data set side by side; each ends as if trained alone.
+
+    Args:
+        settings: run folder -> resolved settings, none of a post-hoc prior.
+
+    Raises:
+        ResampledPriorsError: as ``training_run``, once the other runs have ended.
+    """
+    runs = {str(f): training_run(f, s, data, None, device) for f, s in settings.items()}
+    in_turns(runs, device)
 
 
 def estimate_run_z(folder: Path, num_samples: int, target: float | None, device: str) -> None:

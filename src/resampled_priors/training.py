@@ -130,7 +130,7 @@ class Trainer:
             part.z_average.fill_(estimate_z(part.proposal, part.log_a, 10_000).mean)
 
     def schedule(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Of the next iterations: rows of the batch (count, batch), β and learning rate (count,)."""
+        """Of the next iterations: rows (count, batch), β (count,) and learning rate (count,)."""
         iterations = range(self.progress.iteration, self.progress.iteration + count)
         size, seed = self.training["batch_size"], self.settings["seed"]
         rows = [batch_indices(i, len(self.images), size, seed) for i in iterations]
@@ -142,17 +142,15 @@ class Trainer:
     def batch(self, rows: Tensor) -> Tensor:
         return self.data.binarize(self.images.index_select(0, rows))
 
-    def steps(self, rows: Tensor, betas: Tensor, rates: Tensor) -> Tensor:
-        """Steps of this schedule, no value of which goes to the host; the sum of their terms."""
+    def steps(self, rows: Tensor, betas: Tensor, rates: Tensor) -> None:
+        """Steps of this schedule, no value of which goes to the host."""
         (group,) = self.optimizer.param_groups
-        total = torch.zeros_like(self.sums)
         for row, beta, rate in zip(rows, betas, rates, strict=True):
             group["lr"].copy_(rate)
-            total += training_step(self.model, self.optimizer, self.batch(row), beta)
-        return total
+            self.sums += training_step(self.model, self.optimizer, self.batch(row), beta)
 
     def step(self) -> None:
-        self.sums += self.steps(*self.schedule(1))
+        self.steps(*self.schedule(1))
         self.progress.iteration += 1
 
     def advance(self, until: int) -> None:
@@ -167,13 +165,14 @@ class Trainer:
         schedule = self.schedule(count)
         if self.graph is None:
             self.graph = Graph(self.steps, schedule, self.changing_tensors())
-        self.sums += self.graph(*schedule)
+        self.graph(*schedule)
         self.progress.iteration += count
 
     def changing_tensors(self) -> list[Tensor]:
-        """What a step changes: weights, moving averages, the state of Adam."""
+        """What a step changes: weights, moving averages, the state of Adam, the sums."""
         adam = [tensor for state in self.optimizer.state.values() for tensor in state.values()]
-        return [*self.model.state_dict().values(), *adam, self.optimizer.param_groups[0]["lr"]]
+        rate = self.optimizer.param_groups[0]["lr"]
+        return [*self.model.state_dict().values(), *adam, rate, self.sums]
 
     def log(self) -> None:
         """Add a row of means since the last one.
