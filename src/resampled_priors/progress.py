@@ -1,9 +1,15 @@
-"""Progress on long work: a bar in a terminal, plain lines in a log."""
+"""Progress on long work: a bar in a terminal, plain lines in a log, TensorBoard if wished."""
 
+import os
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from tqdm import tqdm
+
+from .files import ResampledPriorsError
 
 
 class _Lines:
@@ -23,3 +29,34 @@ def progress_bar(**options: Any) -> tqdm:
     if sys.stderr.isatty():
         return tqdm(dynamic_ncols=True, **options)
     return tqdm(file=_Lines(), ascii=True, ncols=100, mininterval=30, maxinterval=30, **options)
+
+
+@contextmanager
+def tensorboard(run_folder: Path, iteration: int) -> Iterator[Callable[[dict[str, float]], None]]:
+    """Yield a function that writes a row of training.csv to run_folder/tensorboard as well.
+
+    It does nothing unless the environment variable RESAMPLED_PRIORS_TENSORBOARD is set: a setting
+    would be another run.
+
+    Args:
+        iteration: where training (re)starts; what an earlier attempt wrote from there on is void.
+
+    Raises:
+        ResampledPriorsError: the package tensorboard is not installed.
+    """
+    if not os.environ.get("RESAMPLED_PRIORS_TENSORBOARD"):
+        yield lambda row: None
+        return
+    try:
+        from torch.utils.tensorboard import SummaryWriter
+    except ImportError as error:
+        raise ResampledPriorsError(
+            f"TensorBoard cannot be written ({error}): pip install 'resampled-priors[tensorboard]'"
+        ) from error
+    with SummaryWriter(run_folder / "tensorboard", purge_step=iteration + 1) as writer:
+
+        def write(row: dict[str, float]) -> None:
+            for name in ("loss", "recons", "kl", "kl_weight", "z", "learning_rate"):
+                writer.add_scalar(name, row[name], int(row["iteration"]))
+
+        yield write

@@ -20,7 +20,7 @@ from .files import ResampledPriorsError, atomic_write
 from .graphs import Graph
 from .models import LatentVariableModel
 from .partition import estimate_z
-from .progress import progress_bar
+from .progress import progress_bar, tensorboard
 
 LOG_ROWS = 500
 GRAPH_STEPS = 20  # training steps in one CUDA graph
@@ -325,13 +325,16 @@ def training(
         trainer.restore(state)
         print(f"continuing from iteration {trainer.progress.iteration}", flush=True)
     progress = trainer.progress
-    with progress_bar(
-        total=iterations,
-        initial=progress.iteration,
-        unit="it",
-        desc=settings["prior"]["name"],
-        disable=not show_progress,
-    ) as bar:
+    with (
+        progress_bar(
+            total=iterations,
+            initial=progress.iteration,
+            unit="it",
+            desc=settings["prior"]["name"],
+            disable=not show_progress,
+        ) as bar,
+        tensorboard(run_folder, progress.iteration) as write_scalars,
+    ):
         while not trainer.finished():
             trainer.advance(until=trainer.next_stop(log_every))
             bar.update(progress.iteration - bar.n)
@@ -339,6 +342,7 @@ def training(
                 progress.seconds = checkpoint.seconds()
                 trainer.log()
                 row = progress.rows[-1]
+                write_scalars(row)
                 bar.set_postfix_str(f"loss {row['loss']:.2f} Z {row['z']:.2g}", refresh=False)
             if trainer.validation_is_due():
                 trainer.validate()

@@ -22,9 +22,11 @@ try:
 except ResampledPriorsError as error:
     raise WorkflowError(str(error))
 
-# Not a rule's parameter: another mirror must not make all runs stale.
+# Not parameters of rules: another mirror, or TensorBoard, must not make all runs stale.
 if config["data"]["mirror"]:
     os.environ.update(RESAMPLED_PRIORS_MIRROR=config["data"]["mirror"])
+if config.get("tensorboard", False):
+    os.environ.update(RESAMPLED_PRIORS_TENSORBOARD="1")
 
 BUDGET = experiment.budget(config)
 OWN_DATASETS = [name for name, settings in config["datasets"].items() if "images" in settings]
