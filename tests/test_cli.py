@@ -11,6 +11,7 @@ import pytest
 import typer
 
 from resampled_priors import cli
+from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import read_json
 
 CONFIG_FILE = Path(__file__).parents[1] / "config.yaml"
@@ -205,6 +206,31 @@ def test_every_command_checks_the_whole_config(command, tmp_path, arguments, tex
 )
 def test_settings_that_are_no_json_object(command, arguments, text):
     assert_refused(command(*arguments, "--settings", text), "--settings")
+
+
+TRAIN = resolve_run(load_config([CONFIG_FILE]), Run("digits", "vae", "lars", 0))
+TABLE = {"caption": "", "budget": "", "seeds": [0]}
+WRONG_SETTINGS = [
+    (("train", "r", "--data", "x"), {}, "the top level: 'dataset' is a required property: add"),
+    (("train", "r", "--data", "x"), TRAIN | {"seed": "1"}, "seed: '1' is not of type 'integer'"),
+    (("estimate-z", "r"), {}, "the top level: 'z_samples' is a required property: add it"),
+    (("estimate-z", "r"), {"z_samples": "many"}, "z_samples: 'many' is not of type 'integer'"),
+    (("evaluate", "r", "--data", "x"), {}, "'importance_samples' is a required property"),
+    (("evaluate", "r", "--data", "x"), {"importance_samples": 0}, "0 is less than the minimum"),
+    (("table", "table1"), {}, "the top level: 'caption' is a required property: add it"),
+    (("table", "table1"), TABLE | {"cells": [3]}, "cells.0: 3 is not of type 'object'"),
+    (("toy", "lars_1d", "--output", "x"), {}, "'target' is a required property"),
+    (("figure", "fig3"), {}, "fig3: 'runs' is a required property: add it"),
+    (("figure", "fig3"), {"runs": ["digits/vae/lars"]}, "runs.0: 'digits/vae/lars' does not mat"),
+    (("figure", "fig4"), {}, "'fig4' does not match"),
+]
+
+
+@pytest.mark.parametrize(("arguments", "settings", "part"), WRONG_SETTINGS)
+def test_settings_of_another_form(command, tmp_path, monkeypatch, arguments, settings, part):
+    monkeypatch.chdir(tmp_path)
+    assert_refused(command(*arguments, "--settings", json.dumps(settings)), "--settings: ", part)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

@@ -568,6 +568,8 @@ def test_unknown_table():
 LARS_LIKE = CONFIG["priors"]["lars"]
 OUTPUT = CONFIG["models"]["vae_resampled_output"]["output"]
 ROW = {"label": "other", "model": "vae", "prior": "lars"}
+TOY: dict[str, Any] = dict(CONFIG["toys"]["lars_10"]["prior"])
+TOY["proposal"] = TOY
 
 # path, value, what the message says of place and remedy
 WRONG = {
@@ -754,6 +756,109 @@ WRONG = {
         ["omniglo/vae/lars"],
         "figures.fig3.runs: unknown dataset 'omniglo': did you mean 'omniglot'",
     ),
+    # contradictions
+    "LARS prior of a resampled output": (
+        "tables.tableD6.rows.2.prior",
+        "lars",
+        "tables.tableD6: model 'vae_resampled_output' has a resampled output and takes no LARS",
+    ),
+    "LARS prior of a resampled output, in a figure": (
+        "figures.figD9.runs",
+        ["dynamic_mnist/vae_resampled_output/lars"],
+        "figures.figD9.runs: model 'vae_resampled_output' has a resampled output",
+    ),
+    "a of a standard prior": (
+        "figures.fig3.runs",
+        ["digits/vae/standard"],
+        "figures.fig3.runs: prior 'standard' has no acceptance function to show: name a LARS",
+    ),
+    "Z of a flow": (
+        "figures.figA2.runs",
+        ["digits/vae/maf"],
+        "figA2.runs: prior 'maf' has no acc",
+    ),
+    "latents that do not fit": (
+        "figures.figD11.runs",
+        ["digits/vae/lars"],
+        "figures.figD11.runs: model 'vae' has latent_size 50: name one with latent_size 2",
+    ),
+    "latents that do not fit, by the model": (
+        "models.vae_2d.latent_size",
+        3,
+        "figD10.runs: model 'vae_2d' has latent_size 3: name one with latent_size 2",
+    ),
+    "grid too large": (
+        "figures.fig3.grid",
+        [400, 800],
+        r"figures.fig3.grid: \[400, 800\] has room for more than the num_proposals of 10000",
+    ),
+    "two runs where one fits": (
+        "figures.figA2.runs",
+        ["digits/vae/lars", "omniglot/vae/lars"],
+        "figures.figA2.runs: .* is too long",
+    ),
+    "toy of two dimensions": ("figures.fig1.toys", ["lars_10"], "'lars_10' has another target th"),
+    "toy of one dimension": (
+        "figures.figD4.toys",
+        ["realnvp", "lars_1d"],
+        "figures.figD4.toys: 'lars_1d' has another target than gaussian_grid: name one with that",
+    ),
+    "toy twice": ("figures.figD3.toys", ["lars_10"] * 2, "figD3.toys: .* has non-unique elements"),
+    "two toys of three": (
+        "figures.fig2.toys",
+        ["lars_10", "realnvp"],
+        "figures.fig2.toys: .*short",
+    ),
+    "toy without a network": (
+        "toys.lars_1d.prior",
+        {"family": "standard_normal"},
+        "toys.lars_1d.prior.family: 'standard_normal' is not one of .*'lars'",
+    ),
+    "toy with itself as proposal": (
+        "toys.lars_10.prior.proposal",
+        TOY,
+        "an entry contains itself",
+    ),
+    "figure without a grid": ("figures.fig3.grid", REMOVED, "figures.fig3: 'grid' is a required"),
+    "figure without runs": (
+        "figures.figD10.runs",
+        REMOVED,
+        "figures.figD10: 'runs' is a required",
+    ),
+    "figure without toys": ("figures.figD4.toys", REMOVED, "figures.figD4: 'toys' is a required"),
+    "figure of no group": (
+        "figures.figD5.groups",
+        [],
+        r"figures.figD5.groups: \[\] should be non",
+    ),
+    "unknown figure": ("figures.fig4", {"caption": "x"}, "figures: 'fig4' .*figD3 to figD14"),
+    "latents to encode, none": (
+        "figures.figD14.encodes_data",
+        False,
+        "encodes_data: True was exp",
+    ),
+    "post hoc on nothing": (
+        "priors.lars_posthoc.base",
+        None,
+        "base: None is not of type 'string'",
+    ),
+    "post hoc on itself": (
+        "priors.lars_posthoc.base",
+        "lars_posthoc",
+        "is itself a LARS prior: n",
+    ),
+    "latents of half": (
+        "models.vae.latent_size",
+        2.5,
+        "latent_size: 2.5 is not of type 'integer'",
+    ),
+    "seed too large": (
+        "budgets.short.seeds",
+        [10**9],
+        "seeds.0: 1000000000 is greater than the m",
+    ),
+    "device number": ("device", "cuda:-1", "device: 'cuda:-1' .*it is auto, cpu, mps, cuda or cu"),
+    "device null": ("device", None, "device: None is not of type 'string'"),
     "equal columns": (
         "tables.tableD4.columns",
         [{"metric": "nll"}, {"metric": "nll"}],
@@ -775,8 +880,8 @@ def test_wrong_config(path, value, match):
 
 
 def test_there_are_many_wrong_configs():
-    assert len(WRONG) >= 40
-    assert len({path for path, _, _ in WRONG.values()}) >= 40
+    assert len(WRONG) >= 100
+    assert len({path for path, _, _ in WRONG.values()}) >= 80
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 Nothing here imports torch: Snakemake reads this module at every start.
 """
 
+import math
 import re
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -109,6 +110,7 @@ def validate_config(config: Config) -> None:
         table_cells(config, table)
     for figure in config["figures"]:
         resolve_figure(config, figure)
+        _check_figure(config, figure)
 
 
 # ---- settings of a run --------------------------------------------------------------------
@@ -224,6 +226,7 @@ def table_cells(config: Config, table: str) -> list[Cell]:
             if cell.measured:
                 lookup(config, "models", cell.model, f"tables.{table}")
                 lookup(config, "priors", cell.prior, f"tables.{table}")
+                _check_model_and_prior(config, cell.model, cell.prior, f"tables.{table}")
             elif "quoted" not in row:
                 raise ResampledPriorsError(
                     f"config: tables.{table}: row '{cell.row}' names no model or prior "
@@ -244,6 +247,14 @@ def table_cells(config: Config, table: str) -> list[Cell]:
             "give their rows or columns labels that differ"
         )
     return cells
+
+
+def _check_model_and_prior(config: Config, model: str, prior: str, place: str) -> None:
+    if "output" in config["models"][model] and config["priors"][prior]["family"] == "lars":
+        raise ResampledPriorsError(
+            f"config: {place}: model '{model}' has a resampled output and takes no LARS prior "
+            f"('{prior}'), since there is one Z to estimate: name a prior of another family"
+        )
 
 
 def _label(config: Config, coordinates: dict[str, Any]) -> str:
@@ -301,6 +312,7 @@ def figure_runs(config: Config, figure: str) -> list[Run]:
         lookup(config, "datasets", dataset, place)
         lookup(config, "models", model, place)
         lookup(config, "priors", prior, place)
+        _check_model_and_prior(config, model, prior, place)
         runs.append(Run(dataset, model, prior, budget(config)["seeds"][0]))
     return runs
 
@@ -325,6 +337,35 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
     if settings.get("num_samples", 0) is None:
         settings["num_samples"] = budget(config)["z_samples"]
     return settings
+
+
+def _check_figure(config: Config, figure: str) -> None:
+    """Refuse a figure of what its runs and toys have not got."""
+    settings, place = config["figures"][figure], f"config: figures.{figure}"
+    for run in figure_runs(config, figure):
+        model, prior = config["models"][run.model], config["priors"][run.prior]
+        accepts = prior["family"] == "lars" or "output" in model
+        if not accepts and settings.keys() & {"grid", "num_samples"}:
+            raise ResampledPriorsError(
+                f"{place}.runs: prior '{run.prior}' has no acceptance function to show: "
+                "name a LARS prior, or a model with a resampled output"
+            )
+        if "encodes_data" in settings and model["latent_size"] != 2:
+            raise ResampledPriorsError(
+                f"{place}.runs: model '{run.model}' has latent_size {model['latent_size']}: "
+                "name one with latent_size 2"
+            )
+    if math.prod(settings.get("grid", [])) > settings.get("num_proposals", 1):
+        raise ResampledPriorsError(
+            f"{place}.grid: {settings['grid']} has room for more than the num_proposals of "
+            f"{settings['num_proposals']}: make it smaller, or draw more"
+        )
+    target = "mixture_1d" if figure == "fig1" else "gaussian_grid"
+    for toy in settings.get("toys", []):
+        if config["toys"][toy]["target"] != target:
+            raise ResampledPriorsError(
+                f"{place}.toys: '{toy}' has another target than {target}: name one with that"
+            )
 
 
 def resolve_toy(config: Config, toy: str) -> Config:
