@@ -17,7 +17,8 @@ from resampled_priors import checkpoints, evaluation, partition
 from resampled_priors.checkpoints import Checkpoint
 from resampled_priors.evaluation import importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError, atomic_write, sole_user
+from resampled_priors.files import ResampledPriorsError, atomic_write
+from resampled_priors.locks import sole_user
 from resampled_priors.models import build_model
 from resampled_priors.partition import estimate_z
 
@@ -213,7 +214,7 @@ def test_a_failed_save_leaves_the_checkpoints_before_it(monkeypatch, tmp_path):
 HOLD = """
 import sys
 from pathlib import Path
-from resampled_priors.files import sole_user
+from resampled_priors.locks import sole_user
 with sole_user(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -15,7 +15,8 @@ from resampled_priors import checkpoints, cli, runs, training
 from resampled_priors.data import load_dataset
 from resampled_priors.evaluation import evaluate, load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError, read_json, sha256, sole_user
+from resampled_priors.files import ResampledPriorsError, read_json, sha256
+from resampled_priors.locks import sole_user
 from resampled_priors.runs import (
     estimate_run_z,
     evaluate_run,

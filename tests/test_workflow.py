@@ -5,14 +5,17 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+import time
 import zipfile
 from collections import Counter
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pandas as pd
+import psutil
 import pytest
 import yaml
 
@@ -515,3 +518,69 @@ def test_committed_results_count_as_made_once_they_are_touched(again):
         [*run_jobs(missing), ("table", "tableD3"), *jobs_of("lars_10-10", "D2").elements()]
     )
     assert {path: path.read_bytes() for path in results.rglob("metrics.json")} == metrics
+
+
+# Two at once, and kills --------------------------------------------------------------------------
+
+
+def test_two_at_once_and_a_killed_snakemake(tmp_path):
+    """The second is refused; after a kill the same command continues, once no job lives on."""
+    folder = copy_workflow(tmp_path / "clone")
+    run = Run("digits", "vae", "standard", 0)
+    target = f"my results/{run.folder}/training.csv"
+    overlay = {"budgets": {"demo": {"iterations": 150}}}
+    (folder / "longer.yaml").write_text(yaml.safe_dump(overlay))
+    configfiles = [*DEMO, "longer.yaml"]
+
+    # the command of that name, but for a shorter time between checkpoints
+    (tmp_path / "bin").mkdir()
+    program = tmp_path / "bin" / "resampled-priors"
+    program.write_text(
+        f"#!{sys.executable}\n"
+        "from resampled_priors import checkpoints, cli\n"
+        "checkpoints.CHECKPOINT_SECONDS = 0.1\n"
+        "cli.main()\n"
+    )
+    program.chmod(0o755)
+    path = ":".join(map(str, (program.parent, Path(sys.executable).parent, os.environ["PATH"])))
+    command = [sys.executable, "-m", "snakemake", "--cores", "2", target]
+    first = subprocess.Popen(
+        [*command, "--configfile", *configfiles],
+        cwd=folder,
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    try:
+        checkpoint = folder / "my results" / run.folder / "checkpoint"
+        deadline = time.monotonic() + 300
+        while not list(checkpoint.glob("train.*")):
+            assert first.poll() is None and time.monotonic() < deadline
+            time.sleep(0.05)
+        children = psutil.Process(first.pid).children(recursive=True)
+        for process in children:
+            process.suspend()  # at work for as long as we like
+        second = snakemake(folder, target, configfiles=configfiles)
+        assert second.returncode != 0 and "Traceback" not in second.stdout
+        assert "another Snakemake is at work in this folder: wait for it" in second.stdout
+        dry = snakemake(folder, target, "--dry-run", configfiles=configfiles)
+        assert dry.returncode == 0
+        assert first.poll() is None
+
+        first.kill()  # but not its job
+        first.wait()
+        third = snakemake(folder, target, configfiles=configfiles)
+        assert third.returncode != 0 and "Traceback" not in third.stdout
+        busy = f"my results/{run.folder}: a process is still at work on this run: wait for it"
+        assert busy in third.stdout
+        assert list(checkpoint.glob("train.*"))
+    finally:
+        os.killpg(first.pid, signal.SIGKILL)
+    last = snakemake(folder, target, configfiles=configfiles)
+    assert last.returncode == 0, last.stdout
+    log = folder / "my results" / "logs" / "train" / "digits.vae.standard.seed0.log"
+    assert "continuing from iteration " in log.read_text()
+    assert not checkpoint.exists()
+    again = snakemake(folder, target, configfiles=configfiles)
+    assert "Nothing to be done" in again.stdout

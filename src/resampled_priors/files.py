@@ -9,10 +9,6 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import filelock
-
-LOCK = ".lock"
-
 
 class ResampledPriorsError(Exception):
     """An error the user can act on: one line that says what is wrong and what to do about it."""
@@ -37,13 +33,14 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
         _sync(path.parent)  # the new name is on the disk, too
     except OSError as error:
-        raise _not_written(path, error) from error
+        raise not_written(path, error) from error
     finally:
         with suppress(OSError):  # nothing is left when all went well
             temporary.unlink()
 
 
-def _not_written(path: Path, error: OSError) -> ResampledPriorsError:
+def not_written(path: Path, error: OSError) -> ResampledPriorsError:
+    """The error to raise where the file system refused (disk full, no permission ...)."""
     return ResampledPriorsError(f"{path} could not be written: {error.strerror or error}.")
 
 
@@ -53,33 +50,6 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-@contextmanager
-def sole_user(folder: Path) -> Iterator[None]:
-    """Keep all other processes off a run's folder for a while, and remove what killed ones left.
-
-    The operating system ends the lock with the process, however that ends.
-
-    Raises:
-        ResampledPriorsError: another process is at work there.
-    """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        lock = filelock.FileLock(folder / LOCK).acquire(blocking=False)
-    except filelock.Timeout as error:
-        raise ResampledPriorsError(
-            f"{folder}: another process is at work on this run: wait for it, or end it"
-        ) from error
-    except OSError as error:
-        raise _not_written(folder, error) from error
-    with lock:
-        for partial in folder.rglob(".*.part.*"):
-            partial.unlink(missing_ok=True)
-        try:
-            yield
-        finally:  # while it is held, so that nobody is left with a lock on a file that is gone
-            Path(lock.lock.lock_file).unlink(missing_ok=True)
 
 
 def write_json(path: str | Path, obj: object) -> None:

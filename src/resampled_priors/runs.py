@@ -17,7 +17,8 @@ from .evaluation import (
     read_z,
 )
 from .experiment import Config
-from .files import ResampledPriorsError, sha256, sole_user, write_json
+from .files import ResampledPriorsError, sha256, write_json
+from .locks import sole_user
 from .models import LatentVariableModel, build_model, parameter_counts
 from .provenance import environment
 from .training import training

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 
 from .checkpoints import Checkpoint
@@ -370,5 +370,7 @@ def write_results(trainer: Trainer, run_folder: Path) -> None:
     weights = trainer.best_weights or trainer.model.state_dict()
     with atomic_write(run_folder / "training.csv") as temporary:
         pd.DataFrame(trainer.progress.rows).to_csv(temporary, index=False)
+    # not save_file, which leaves a temporary file of its own when it is killed
+    payload = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
     with atomic_write(run_folder / "model.safetensors") as temporary:
-        save_file({k: v.detach().cpu().contiguous() for k, v in weights.items()}, temporary)
+        temporary.write_bytes(payload)

@@ -5,12 +5,14 @@ import json
 import os
 import shlex
 import sys
+from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
 
 try:
     from resampled_priors import experiment
     from resampled_priors.files import ResampledPriorsError
+    from resampled_priors.locks import hold_workflow
 except ImportError as error:
     raise WorkflowError(
         f"the package resampled-priors is not installed here ({error}): run 'make demo', "
@@ -21,6 +23,21 @@ try:
     experiment.validate_config(config)
 except ResampledPriorsError as error:
     raise WorkflowError(str(error))
+
+# In the place of Snakemake's own lock (profiles/default), which a kill would leave behind. Taken
+# before the jobs are planned; a dry run may pass without it.
+WORKFLOW_LOCK, BUSY = None, None
+if workflow.is_main_process:
+    try:
+        WORKFLOW_LOCK = hold_workflow(Path(config["pathvars"]["results"]))
+    except ResampledPriorsError as error:
+        BUSY = str(error)
+
+
+onstart:
+    if BUSY:
+        raise WorkflowError(BUSY)
+
 
 # Not parameters of rules: another mirror, or TensorBoard, must not make all runs stale.
 if config["data"]["mirror"]:
