@@ -28,6 +28,7 @@ import torch
 from resampled_priors import checkpoints, cli, runs, training  # noqa: F401 (before the forks)
 from resampled_priors.data import prepare
 from resampled_priors.experiment import Run, load_config, resolve_run
+from resampled_priors.files import read_json
 
 CONFIG = load_config([Path(__file__).parents[1] / "config.yaml"])
 # model, prior -> iterations: one to a few seconds of work at the paper's sizes
@@ -159,8 +160,7 @@ class Steps:
 def content(path: Path) -> object:
     """What a file holds, without timings."""
     if path.suffix == ".json":
-        record = json.loads(path.read_text())
-        return {key: value for key, value in record.items() if key not in TIMINGS}
+        return {key: value for key, value in read_json(path).items() if key not in TIMINGS}
     if path.suffix == ".csv":
         header, *lines = (line.split(",") for line in path.read_text().splitlines())
         timing = header.index("seconds")
