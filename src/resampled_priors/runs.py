@@ -168,7 +168,13 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
     with sole_user(folder):
         model, run = load_run(folder, device), read_run(folder)
         settings, z = run["settings"], read_z(folder, run)
-        images = read_data(data, settings).evaluation_images("test", EVALUATION_SEED).to(device)
+        dataset = read_data(data, settings)
+        if dataset.provenance != run["data"]:
+            raise ResampledPriorsError(
+                f"{data} was not made from the files that {folder} was trained on: "
+                "delete that folder and run it again"
+            )
+        images = dataset.evaluation_images("test", EVALUATION_SEED).to(device)
         hashes = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
         inputs = {**hashes, "log_z": z["log_z"], "num_samples": num_importance_samples}
         checkpoint = Checkpoint(folder, "evaluate", inputs, device)
