@@ -417,6 +417,17 @@ def test_data_of_another_data_set(copy, other_data, tmp_path):
     assert not (tmp_path / "new").exists()
 
 
+def test_data_made_from_other_files_than_the_training_saw(copy, digits, tmp_path):
+    about = {"format_version": 1, "name": "digits", "kind": "grey", "provenance": []}
+    path = tmp_path / "digits.safetensors"
+    save_file(load_file(digits), path, {"resampled_priors": json.dumps(about)})
+    before = (copy / "metrics.json").read_bytes()
+    with pytest.raises(ResampledPriorsError, match="was not made from the files that") as error:
+        evaluate_run(copy, path, 2, "cpu")
+    assert str(path) in str(error.value) and str(copy) in str(error.value)
+    assert (copy / "metrics.json").read_bytes() == before
+
+
 def test_damaged_data_leaves_no_run(digits, tmp_path):
     data = Path(shutil.copy(digits, tmp_path / "digits.safetensors"))
     for spoil, remedy in ((cut, "delete it"), (Path.unlink, "prepare the data set first")):

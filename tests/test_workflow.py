@@ -450,12 +450,12 @@ def test_the_rule_graph_of_the_documentation_is_current(fresh):
 
 
 MODULE = """
-configfile: "mine.yaml"
+from resampled_priors.experiment import load_config
 
 
 module resampled_priors:
-    snakefile: {snakefile!r}
-    config: config["resampled_priors"]
+    snakefile: "{root}/workflow/Snakefile"
+    config: load_config(["{root}/config.yaml", "{root}/config/demo.yaml", "mine.yaml"])
     prefix: "priors"
 
 
@@ -472,10 +472,8 @@ rule mine:
 
 def test_another_workflow_uses_this_one_as_a_module(tmp_path):
     table = TINY_DEMO["tables"]["tableD2"] | {"rows": [{"prior": "standard"}]}
-    config = {**TINY_DEMO, "tables": {"mine": table}, "figures": {}}
-    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({"resampled_priors": config}))
-    snakefile = MODULE.format(snakefile=str(ROOT / "workflow" / "Snakefile"))
-    (tmp_path / "Snakefile").write_text(snakefile)
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**TINY, "tables": {"mine": table}}))
+    (tmp_path / "Snakefile").write_text(MODULE.format(root=ROOT))
     plan = snakemake(tmp_path, "--dry-run", configfiles=[])
     assert plan.returncode == 0, plan.stdout
     steps = ("prepare", "train", "estimate_z", "evaluate", "table")
