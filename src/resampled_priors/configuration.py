@@ -4,7 +4,9 @@ Nothing here imports torch: Snakemake reads this module at every start.
 """
 
 import difflib
+import hashlib
 import math
+import symtable
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -139,3 +141,26 @@ def lookup(config: Config, section: str, name: str, place: str) -> Config:
             f"{suggestion(str(name), known)} (defined under {section})"
         )
     return config[section][name]
+
+
+def own_code_sha256(family: str, place: str) -> str:
+    """The hash of the file of FILE.py:CLASS, which is looked into for the class but not run.
+
+    Raises:
+        ResampledPriorsError: a file that is missing or not Python, or defines no such class.
+    """
+    file, _, name = family.rpartition(":")
+    try:
+        source = Path(file).read_bytes()
+        symbols = symtable.symtable(source, file, "exec").get_symbols()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ResampledPriorsError(
+            f"config: {place}: {file} cannot be read as Python ({error}): "
+            "give the path of a Python file, from the working folder"
+        ) from error
+    known = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
+    if name not in known:
+        raise ResampledPriorsError(
+            f"config: {place}: {file} has no class {name}: {suggestion(name, known)}"
+        )
+    return hashlib.sha256(source).hexdigest()

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from .configuration import Config, check_schema, lookup, merge, read_config
-from .files import ResampledPriorsError, sha256
+from .configuration import Config, check_schema, lookup, merge, own_code_sha256, read_config
+from .files import ResampledPriorsError
 
 METRIC_LABELS = {
     "nll": "NLL",
@@ -122,15 +122,8 @@ def _prior_settings(config: Config, name: str, place: str) -> Config:
     The hash makes a run depend on that file, which is not part of the package.
     """
     settings = {k: v for k, v in lookup(config, "priors", name, place).items() if k != "label"}
-    file, colon, _ = settings["family"].rpartition(":")
-    if colon:
-        try:
-            settings["code_sha256"] = sha256(file)
-        except OSError as error:
-            raise ResampledPriorsError(
-                f"config: priors.{name}.family: {file} cannot be read ({error.strerror}): "
-                "give the path of a Python file, from the working folder"
-            ) from error
+    if ":" in settings["family"]:
+        settings["code_sha256"] = own_code_sha256(settings["family"], f"priors.{name}.family")
     return settings
 
 
@@ -138,8 +131,8 @@ def resolve_prior(config: Config, name: str) -> Config:
     """A prior's settings, with the settings of its proposal in the place of its name.
 
     Raises:
-        ResampledPriorsError: an unknown prior, proposal or base, or one that cannot serve; the
-            file of a class that cannot be read.
+        ResampledPriorsError: an unknown prior, proposal or base, or one that cannot serve; a
+            class of the user's own that is not there.
     """
     settings = _prior_settings(config, name, "prior")
     if settings["family"] == "lars":

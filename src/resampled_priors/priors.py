@@ -15,7 +15,6 @@ import zuko
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .configuration import suggestion
 from .files import ResampledPriorsError, sha256
 from .lars import AcceptanceFunction, ResampledPrior
 
@@ -83,7 +82,7 @@ def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
         code_sha256: of the file, as the resolved settings have it.
 
     Raises:
-        ResampledPriorsError: the file is missing, another than it was, or fails; no such class.
+        ResampledPriorsError: the file is missing, another than it was, or fails.
     """
     file, _, name = family.rpartition(":")
     try:
@@ -99,9 +98,6 @@ def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
         raise ResampledPriorsError(
             f"{file} cannot be used ({_in_one_line(error)}): correct it"
         ) from error
-    if not callable(found.get(name)):
-        known = [key for key, value in found.items() if isinstance(value, type)]
-        raise ResampledPriorsError(f"{file} has no class {name}: {suggestion(name, known)}")
     return found[name]
 
 
