@@ -238,11 +238,9 @@ def _save(output: str | Path, tensors: dict[str, Tensor], about: dict[str, Any])
     metadata = {_METADATA_KEY: json.dumps({"format_version": FORMAT_VERSION, **about})}
     content = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata)
     checksum = checksum_file(output)
-    checksum.unlink(missing_ok=True)  # never one of another content
-    with atomic_write(output) as temporary:
+    with atomic_write(checksum) as beside, atomic_write(output) as temporary:
+        beside.write_text(f"{hashlib.sha256(content).hexdigest()}  {checksum.stem}\n")
         temporary.write_bytes(content)
-    with atomic_write(checksum) as temporary:
-        temporary.write_text(f"{hashlib.sha256(content).hexdigest()}  {checksum.stem}\n")
 
 
 def checksum_file(prepared: str | Path) -> Path:

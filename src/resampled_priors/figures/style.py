@@ -1,5 +1,6 @@
 """The look that all figures share, and how they are written: PDF and PNG, whole or not at all."""
 
+import io
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -40,8 +41,10 @@ def new_figure(width: float, height: float) -> Figure:
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write ``stem``.pdf and ``stem``.png, without dates: the same numbers, the same picture."""
     for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+        picture = io.BytesIO()  # first: on a full disk, matplotlib fails in ways of its own
+        figure.savefig(picture, format=suffix[1:], metadata=metadata)
         with atomic_write(stem.with_suffix(suffix)) as temporary:
-            figure.savefig(temporary, metadata=metadata)
+            temporary.write_bytes(picture.getvalue())
 
 
 def density_panel(
