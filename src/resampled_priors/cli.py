@@ -166,6 +166,7 @@ def train_together(
 ) -> None:
     """Train several runs side by side in one process: small models share a GPU this way."""
     resolved = settings_from(
+        "train_together",
         settings,
         configfile,
         config,
