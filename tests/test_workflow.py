@@ -428,7 +428,7 @@ def test_the_report_has_every_table(again):
         page = archive.read("report/report.html").decode()
     for table, settings in TINY_DEMO["tables"].items():
         assert (again / "my results" / f"{table}.html").read_bytes() in contents
-        assert settings["caption"] in page
+        assert json.dumps(settings["caption"]) in page  # as a label
     assert "Budget <strong>demo</strong>: 5 iterations" in page
 
 
