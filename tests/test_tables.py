@@ -437,6 +437,15 @@ def test_a_damaged_file_is_named(results, name, content):
     assert not list(results.glob("tableD2.*"))
 
 
+def test_metrics_of_another_model(results):
+    folder = write_run(results, LARS, model_sha256="0")
+    tables.write_table("tableD2", spec("tableD2"), results)  # run.json names none: not checked
+    run = json.loads((folder / "run.json").read_text())
+    (folder / "run.json").write_text(json.dumps(run | {"model_sha256": "1"}))
+    with refused(f"{folder}/metrics.json was made from another model .*: evaluate the run again"):
+        tables.write_table("tableD2", spec("tableD2"), results)
+
+
 @pytest.mark.parametrize(
     "key", ["nll", "log_z_se", "num_z_samples", "num_importance_samples", "iterations", "device"]
 )

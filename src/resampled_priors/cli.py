@@ -330,6 +330,26 @@ def results_page(
 
 
 @app.command()
+def verify(
+    results: Annotated[Path, typer.Argument(help="The results folder.")] = Path("results"),
+    data: Annotated[Path, typer.Option(help="Prepared data sets.")] = Path("data/prepared"),
+) -> None:
+    """Compare files with the hashes recorded of them; show what made each number."""
+    from .verify import verify as verify_results
+
+    runs, numbers, problems = verify_results(results, data)
+    for table in (runs, numbers):
+        if len(table):
+            print(table.to_markdown(index=False, tablefmt="simple", disable_numparse=True) + "\n")
+    if problems:
+        print("\n".join(problems) + "\n")
+        raise ResampledPriorsError(
+            f"{results}: what does not match is named above: {len(problems)}"
+        )
+    print("all that is there matches")
+
+
+@app.command()
 def measured_times(
     output: Annotated[Path, typer.Option(help="The file to write (.csv).")],
     results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),

@@ -9,12 +9,13 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from .checkpoints import Checkpoint
-from .configuration import Config, what_is_wrong
-from .files import ResampledPriorsError, read_json, sha256
+from .configuration import Config
+from .files import ResampledPriorsError, sha256
 from .lars import MAX_BLOCK
 from .models import LatentVariableModel, build_model
 from .partition import ZEstimate, estimate_z
 from .progress import progress_bar
+from .records import read_run, read_z
 
 # Latent samples decoded, and proposals drawn, at a time: what stays in a core's cache, and what
 # fills a GPU. They bound the memory, whatever K and S are.
@@ -203,49 +204,3 @@ def load_trained(weights: Path, device: str = "cpu") -> tuple[LatentVariableMode
             "train the run again"
         )
     return model, run
-
-
-def check_same_model(path: Path, record: dict[str, Any], run: dict[str, Any], remedy: str) -> None:
-    """Compare the model that z.json or metrics.json was made from with that of run.json.
-
-    A record made before records named their model has no ``model_sha256``: it is not checked.
-
-    Raises:
-        ResampledPriorsError: they differ.
-    """
-    if record.get("model_sha256", run["model_sha256"]) != run["model_sha256"]:
-        raise ResampledPriorsError(f"{path} was made from another model than run.json: {remedy}")
-
-
-def read_run(folder: Path) -> dict[str, Any]:
-    """A run's run.json.
-
-    Raises:
-        ResampledPriorsError: missing, damaged, or not the record of a run.
-    """
-    return read_record(folder / "run.json", "run_record", "train the run again")
-
-
-def read_z(folder: Path, run: dict[str, Any]) -> dict[str, Any]:
-    """The z.json of a run whose run.json is given.
-
-    Raises:
-        ResampledPriorsError: missing, damaged, not an estimate of Z, or that of another model.
-    """
-    path, remedy = folder / "z.json", "estimate Z of the run again"
-    z = read_record(path, "z_record", remedy)
-    check_same_model(path, z, run, remedy)
-    return z
-
-
-def read_record(path: Path, definition: str, remedy: str) -> dict[str, Any]:
-    """A JSON file of the form that the schema defines under this name.
-
-    Raises:
-        ResampledPriorsError: missing, damaged, or of another form.
-    """
-    record = read_json(path)
-    message = what_is_wrong(record, definition)
-    if message is not None:
-        raise ResampledPriorsError(f"{path} is not what it should be ({message}): {remedy}")
-    return record

@@ -13,14 +13,13 @@ from .evaluation import (
     evaluate,
     load_run,
     load_trained,
-    read_run,
-    read_z,
 )
 from .experiment import Config
 from .files import ResampledPriorsError, sha256, write_json
 from .locks import sole_user
 from .models import LatentVariableModel, build_model, parameter_counts
-from .provenance import environment
+from .provenance import code_version, environment
+from .records import read_run, read_z
 from .training import training
 from .turns import in_turns
 
@@ -152,6 +151,7 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
             "seconds": round(checkpoint.seconds(), 3),
             "device": describe_device(device),
             "model_sha256": run["model_sha256"],
+            **code_version(),
         }
         write_json(folder / "z.json", z)
         checkpoint.clear()
@@ -193,6 +193,7 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             **parameter_counts(model),
             "seed": settings["seed"],
             **hashes,
+            **code_version(),
         }
         write_json(folder / "metrics.json", metrics)
         checkpoint.clear()

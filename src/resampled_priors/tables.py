@@ -13,6 +13,7 @@ import yaml
 
 from .experiment import Cell, Config, Run, paper_number
 from .files import ResampledPriorsError, atomic_write, read_json
+from .records import check_same_model
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
@@ -39,11 +40,12 @@ def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
     ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing.
     """
     return pd.DataFrame(
-        [_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]]
+        [table_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]]
     )
 
 
-def _row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, Any]:
+def table_row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, Any]:
+    """One row of ``table_rows``."""
     row: dict[str, Any] = {"table": name, **vars(cell), "ours": math.nan}
     values = paper_values().get(name, {}).get(cell.coordinates, {})
     row["paper"] = values.get(cell.metric, math.nan)
@@ -70,6 +72,7 @@ def _row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, An
 def _read(folder: Path, metric: str) -> dict[str, Any]:
     metrics, run = read_json(folder / "metrics.json"), read_json(folder / "run.json")
     try:
+        check_same_model(folder / "metrics.json", metrics, run, "evaluate the run again")
         verified = all(file["verified"] for file in run["data"])
         values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
         return {**values, "device": metrics["device"], "verified": verified}
