@@ -16,7 +16,7 @@ from resampled_priors.data import load_dataset, prepare_own
 from resampled_priors.experiment import load_config, resolve_prior
 from resampled_priors.files import ResampledPriorsError, read_json, sha256
 from resampled_priors.models import build_model, parameter_counts
-from resampled_priors.priors import build_prior
+from resampled_priors.priors import build_prior, has_own_class
 
 ROOT = Path(__file__).parents[1]
 CONFIG_FILES = [ROOT / "config.yaml", ROOT / "examples" / "mixture_prior.yaml"]
@@ -71,6 +71,13 @@ def test_lars_reweights_a_prior_of_ones_own(folder):
     assert len(averages) == 1
     log_prior.sum().backward()
     assert all(p.grad.any() for n, p in model.named_parameters() if n.startswith("prior."))
+
+
+@pytest.mark.parametrize(
+    ("name", "own"), [("mixture", True), ("lars_mixture", True), ("lars", False), ("maf", False)]
+)
+def test_settings_with_an_own_class_are_known(folder, name, own):
+    assert has_own_class(resolve_prior(load_config(CONFIG_FILES), name)) == own
 
 
 CODE = """

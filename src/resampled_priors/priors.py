@@ -101,6 +101,11 @@ def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
     return found[name]
 
 
+def has_own_class(settings: dict[str, Any]) -> bool:
+    """Whether a prior's resolved settings name a class of the user's own, or its proposal's do."""
+    return any("code_sha256" in part for part in (settings, settings.get("proposal", {})))
+
+
 def _in_one_line(error: Exception) -> str:
     return " ".join(f"{type(error).__name__}: {error}".split())
 

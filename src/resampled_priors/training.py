@@ -20,6 +20,7 @@ from .files import ResampledPriorsError, atomic_write
 from .graphs import Graph
 from .models import LatentVariableModel
 from .partition import estimate_z
+from .priors import has_own_class
 from .progress import progress_bar, tensorboard
 
 LOG_ROWS = 500
@@ -114,7 +115,9 @@ class Trainer:
             fused=True,
             capturable=on_gpu,
         )
-        self.graph_steps = GRAPH_STEPS if on_gpu else 1
+        # A class of the user's own may look at values on the host, which no graph can record.
+        recordable = on_gpu and not has_own_class(settings["prior"])
+        self.graph_steps = GRAPH_STEPS if recordable else 1
         self.graph: Graph | None = None
         if on_gpu and self.training["iterations"] >= COMPILED_ITERATIONS:
             torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
