@@ -247,5 +247,5 @@ if __name__ == "__main__":
     kinds = [tuple(kind.split("/")) for kind in options.kinds]
     with tempfile.TemporaryDirectory() as temporary:
         total = kill_runs(Path(temporary), options.kills, options.seed, kinds)
-    print(f"in all: {dict(total)}")
+    print(f"in all {total['kills']} kills, {total['lost']} results lost: {dict(total)}")
     sys.exit(total["lost"] > 0)
