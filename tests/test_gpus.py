@@ -5,10 +5,13 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 
 import pytest
 
 from resampled_priors import gpus
+from resampled_priors.cli import use_device
+from resampled_priors.files import ResampledPriorsError
 
 CLAIM = """
 import os, sys
@@ -76,3 +79,14 @@ def test_gpus_are_those_of_nvidia_smi_where_nothing_is_named(tmp_path, monkeypat
     assert gpus.visible_gpus() == []
     monkeypatch.setenv("PATH", str(tmp_path / "empty"))
     assert gpus.visible_gpus() == []
+
+
+@pytest.mark.parametrize(
+    ("device", "claims"), {"auto": 1, "cuda": 1, "cuda:0": 0, "cpu": 0, None: 1}.items()
+)
+def test_a_command_claims_a_gpu_where_the_device_names_none(monkeypatch, device, claims):
+    claimed = []
+    monkeypatch.setattr(gpus, "claim_gpu", lambda: claimed.append(device))
+    with suppress(ResampledPriorsError):  # there may be no GPU here
+        use_device(device, threads=1)
+    assert len(claimed) == claims
