@@ -176,4 +176,4 @@ def print_estimate():
     ]
     if jobs:
         results = rules.evaluate.output[0].partition("/runs/")[0]
-        print(timing.estimate(config, jobs, results), file=sys.stderr)
+        print(timing.estimate(config, jobs, Path(results)), file=sys.stderr)
