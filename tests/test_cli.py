@@ -2,9 +2,12 @@
 
 import json
 import os
+import shlex
 import socket
 import subprocess
 import sys
+from datetime import datetime
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -53,6 +56,18 @@ def assert_refused(result, *parts):
     assert error.startswith("error: ") and error.count("\n") == 1, error
     for part in parts:
         assert part in error
+
+
+def assert_header(out, step):
+    """A log begins with time, command, versions and, but for prepare, the settings as JSON."""
+    lines = dict(line.split(": ", 1) for line in out.splitlines()[: 3 + (step[0] != "prepare")])
+    started, _, host = lines["started"].partition(" on ")
+    assert abs(datetime.now().astimezone() - datetime.fromisoformat(started)).seconds < 600
+    assert host == socket.gethostname()
+    assert shlex.split(lines["command"]) == ["resampled-priors", *map(str, step)]
+    assert "commit " in lines["versions"] or "no checkout" in lines["versions"]
+    assert f"torch {metadata.version('torch')}" in lines["versions"]
+    assert step[0] == "prepare" or json.loads(lines["settings"])
 
 
 # Help --------------------------------------------------------------------------------------------
@@ -111,10 +126,12 @@ def test_from_raw_data_to_a_table_by_hand(command, tmp_path):
     ]
     said = []
     for step in steps:
-        status, out, _ = command(*step)
+        status, out, progress = command(*step)
         assert status == 0
+        assert_header(out, step)
+        assert ("100%" in progress) == (step[0] in ("train", "estimate-z", "evaluate"))
         said.append(out)
-    assert said[0] == f"prepared digits in {data}\n"
+    assert said[0].endswith(f"\nprepared digits in {data}\n")
     assert f"trained {run}: 3 iterations" in said[1]
     metrics = read_json(run / "metrics.json")
     assert f"Z = {metrics['z']:.6g}" in said[2]
@@ -125,6 +142,22 @@ def test_from_raw_data_to_a_table_by_hand(command, tmp_path):
     assert {path.name for path in run.iterdir()} == {
         *("model.safetensors", "training.csv", "run.json", "z.json", "metrics.json")
     }
+
+
+def test_on_a_terminal_there_is_no_header(command, tmp_path, monkeypatch):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    path = tmp_path / "digits.safetensors"
+    assert command("prepare", "digits", "--output", path)[1] == f"prepared digits in {path}\n"
+
+
+def test_the_log_of_a_failure_has_the_settings_and_ends_with_the_error(command, tmp_path):
+    step = ("estimate-z", tmp_path / "none", "--settings", '{"z_samples": 100}')
+    _, out, _ = result = command(*step)
+    assert_header(out, step)
+    assert len(out.splitlines()) == 4 and json.loads(out.splitlines()[3][10:]) == {
+        "z_samples": 100
+    }
+    assert_refused(result, "run.json is missing")
 
 
 def test_the_installed_command(tmp_path):

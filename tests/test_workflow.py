@@ -255,6 +255,19 @@ def test_the_demo_makes_every_table_and_file(finished):
     assert not (finished / "results").exists() and not (finished / "data").exists()
 
 
+def test_every_job_has_a_log_that_says_all_there_is_to_know(finished):
+    logs = list((finished / "my results" / "logs").glob("*/*.log"))
+    assert {path.parent.name for path in logs} == {
+        *("prepare", "train", "estimate_z", "evaluate", "tables")
+    }
+    for path in logs:
+        lines = path.read_text().splitlines()
+        assert [line.split(": ")[0] for line in lines[:3]] == ["started", "command", "versions"]
+        assert lines[3].startswith("settings: {") or path.parent.name == "prepare"
+        if path.parent.name == "train":
+            assert any("5/5" in line and "loss" in line for line in lines)
+
+
 def test_the_tables_show_the_runs(finished):
     results = finished / "my results"
     rows = pd.read_csv(results / "tableD1.csv")
@@ -390,6 +403,9 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
     error = log.strip().splitlines()[-1]
     assert error.startswith("error: the loss is ") and "lower training.learning_rate" in error
     assert "Traceback" not in log
+    assert [line.split(":")[0] for line in log.splitlines()[:4]] == [
+        *("started", "command", "versions", "settings")
+    ]
     assert error in done.stdout  # Snakemake shows the log of what failed
     assert (results / runs["good"].folder / "metrics.json").is_file()
     bad = results / runs["bad"].folder

@@ -19,6 +19,7 @@ from .experiment import (
     resolve_toy,
 )
 from .files import ResampledPriorsError
+from .provenance import log_header
 
 app = typer.Typer(
     add_completion=False,
@@ -54,15 +55,32 @@ DEFAULT_CONFIG = [Path("config.yaml")]
 def settings_from(
     command: str, text: str | None, configfile: list[Path], values: list[str] | None, resolve: Any
 ) -> Config:
-    """The settings of a command, given as JSON, or what ``resolve`` makes of the config."""
+    """The settings of a command, given as JSON, or what ``resolve`` makes of the config.
+
+    Its log begins here, and shows them.
+    """
+    begin_log()
     if text is None:
-        return resolve(load_config(configfile, values))
-    try:
-        settings = json.loads(text)
-    except ValueError as error:
-        raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
-    check_settings(settings, command)
+        settings = resolve(load_config(configfile, values))
+    else:
+        try:
+            settings = json.loads(text)
+        except ValueError as error:
+            raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
+        check_settings(settings, command)
+    log(f"settings: {json.dumps(settings)}")
     return settings
+
+
+def log(line: str) -> None:
+    """Print a line for a log; on a terminal it would be in the way."""
+    if not sys.stdout.isatty():
+        print(line, flush=True)
+
+
+def begin_log() -> None:
+    """Say when and where a command is started, how, and by which versions."""
+    log(log_header(["resampled-priors", *sys.argv[1:]]))
 
 
 def results_folder(results: Path | None, config: Config) -> Path:
@@ -119,6 +137,7 @@ def prepare(
     from .data import prepare as prepare_dataset
     from .data import prepare_own
 
+    begin_log()
     if images is None:
         prepare_dataset(
             dataset, output, raw_folder=raw, mirror=mirror, accept_unverified=accept_unverified

@@ -1,7 +1,9 @@
-"""Where a result comes from: code version and packages, for run.json."""
+"""Where a result comes from: code version and packages, for run.json and logs."""
 
 import platform
+import shlex
 import subprocess
+from datetime import datetime
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -45,3 +47,19 @@ def environment() -> dict[str, Any]:
         "machine": platform.machine(),
         "packages": versions,
     }
+
+
+def log_header(command: list[str]) -> str:
+    """The first lines of a log: when and where, the command, and the versions."""
+    about = environment()
+    changed = " and changes to it" if about["git_dirty"] else ""
+    commit = f"commit {about['git_commit']}{changed}" if about["git_commit"] else "no checkout"
+    packages = ", ".join(f"{name} {version}" for name, version in about["packages"].items())
+    now = datetime.now().astimezone().isoformat(timespec="seconds")
+    return "\n".join(
+        [
+            f"started: {now} on {platform.node()}",
+            f"command: {shlex.join(command)}",
+            f"versions: {commit}, Python {about['python']}, {packages}",
+        ]
+    )
