@@ -519,9 +519,10 @@ def test_committed_results_count_as_made_once_they_are_touched(again):
         shutil.rmtree(folder)
     for weights in results.rglob("*.safetensors"):
         weights.unlink()
-    for age, name in enumerate(("z.json", "run.json", "training.csv", "metrics.json")):
+    newest_first = ("z.json", "run.json", "training.csv", "metrics.json", "table*")
+    for age, name in enumerate(newest_first, start=1_000):
         for path in results.rglob(name):
-            os.utime(path, times=(path.stat().st_mtime + 1_000 - age,) * 2)
+            os.utime(path, times=(time.time() - age,) * 2)
     metrics = {path: path.read_bytes() for path in results.rglob("metrics.json")}
 
     for target in (["--touch", "tables", "--config", "partial=True"], ["datasets"]):
@@ -598,3 +599,21 @@ def test_two_at_once_and_a_killed_snakemake(tmp_path):
     assert not checkpoint.exists()
     again = snakemake(folder, target, configfiles=configfiles)
     assert "Nothing to be done" in again.stdout
+
+
+def test_runs_are_kept_where_their_data_are_gone(again):
+    """Snakemake would train all of them again, as soon as one other run wants the data."""
+    shutil.rmtree(again / "my data")
+    assert planned(again) == Counter()
+    (again / "mine.yaml").write_text(yaml.safe_dump({"priors": {"lars_T2": {"truncation": 3}}}))
+    before = {p: p.read_bytes() for p in (again / "my results").rglob("*") if p.is_file()}
+    refused = snakemake(again, "tables", configfiles=[*DEMO, "mine.yaml"])
+    assert refused.returncode != 0
+    message = "my data/prepared/digits.safetensors: missing, and what was made from it would be"
+    assert message in refused.stdout and "Traceback" not in refused.stdout
+    assert {p: p.read_bytes() for p in before} == before
+    dry = snakemake(again, "--dry-run", "tables", configfiles=[*DEMO, "mine.yaml"])
+    assert dry.returncode == 0 and message in dry.stdout
+    assert snakemake(again, "datasets", configfiles=DEMO).returncode == 0
+    overlay = {"priors": {"lars_T2": {"truncation": 3}}}
+    assert planned(again, overlay) == jobs_of("lars_T2", "D3")

@@ -34,9 +34,23 @@ if workflow.is_main_process:
         BUSY = str(error)
 
 
+def lost_data():
+    """One line where data are missing and, but for that, runs made from them would stay."""
+    lost = {
+        file
+        for job in workflow.dag.needrun_jobs(exclude_finished=False)
+        for file in workflow.dag.reason(job).updated_input_run
+        if file.is_ancient and all(map(os.path.exists, job.output))
+    }
+    return lost and (
+        f"{', '.join(sorted(lost))}: missing, and what was made from it would be made again. "
+        "To keep that, first run: snakemake --cores 1 datasets"
+    )
+
+
 onstart:
-    if BUSY:
-        raise WorkflowError(BUSY)
+    if BUSY or (not workflow.touch and lost_data()):
+        raise WorkflowError(BUSY or lost_data())
 
 
 # Not parameters of rules: another mirror, or TensorBoard, must not make all runs stale.
@@ -161,6 +175,8 @@ def print_estimate():
     """How long the jobs of a dry run would take, below their list."""
     if not workflow.dryrun or workflow.dag is None:
         return
+    if lost_data():
+        print(lost_data(), file=sys.stderr)
     from resampled_priors import timing
 
     steps = {
