@@ -66,6 +66,19 @@ def flip(number: int) -> Callable[[bytes], bytes]:
     return damage
 
 
+def other_digit(number: int) -> Callable[[bytes], bytes]:
+    """Turn the lowest bit of a digit over: in a text another number, of the same form."""
+
+    def damage(content: bytes) -> bytes:
+        digits = [i for i, byte in enumerate(content[:5_000]) if byte in b"0123456789"]
+        position = random.Random(number).choice(digits or [0])
+        changed = bytearray(content)
+        changed[position] ^= 1
+        return bytes(changed)
+
+    return damage
+
+
 def other_archive(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w") as file:
@@ -119,6 +132,7 @@ DAMAGES: dict[str, Callable[[bytes], bytes]] = {
     "torch pickle": torch_trap,
     "numpy pickle": numpy_trap,
     **{f"bit {number}": flip(number) for number in range(12)},
+    **{f"digit {number}": other_digit(number) for number in range(6)},
 }
 
 

@@ -47,12 +47,8 @@ PartitionName=main Nodes=ALL Default=YES
 """
 
 
-def why_not() -> str | None:
-    """What keeps SLURM from being started here; None: nothing."""
-    absent = [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
-    if absent:
-        return f"no {', '.join(absent)}: apt-get install slurm-wlm munge"
-    return None if os.geteuid() == 0 else "SLURM's daemons want root"
+def missing_programs() -> list[str]:
+    return [name for name in PROGRAMS if shutil.which(name, path=search_path()) is None]
 
 
 def search_path() -> str:

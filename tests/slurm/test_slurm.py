@@ -11,7 +11,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import yaml
-from cluster import ask, slurm, why_not
+from cluster import ask, missing_programs, slurm
 
 from resampled_priors.evaluation import load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
@@ -46,9 +46,11 @@ main()
 @pytest.fixture
 def environment(tmp_path_factory):
     """Variables that lead to a cluster of this test's own."""
-    reason = why_not()
-    if reason is not None:
-        (pytest.fail if os.environ.get("CI") else pytest.skip)(reason)
+    if missing := missing_programs():
+        message = f"no {', '.join(missing)}: apt-get install slurm-wlm munge"
+        (pytest.fail if os.environ.get("CI") else pytest.skip)(message)
+    if os.geteuid() != 0:
+        pytest.skip("SLURM's daemons are started by root, and this is another user")
     with slurm(tmp_path_factory.mktemp("slurm")) as variables:
         yield variables
 
