@@ -65,6 +65,7 @@ STATES = {
     "missing": ({}, ("missing", "")),
     "at work": ({"train": (LINES, 5)}, ("running", PROGRESS)),
     "just begun": ({"train": ("", 5)}, ("running", "")),
+    "no progress yet": ({"train": ("command: train\nsettings: {}\n", 5)}, ("running", "")),
     "at work by hand": ({"checkpoint": ("x", 5)}, ("running", "")),
     "killed": ({"train": (LINES, 500), "checkpoint": ("x", 520)}, ("interrupted", "")),
     "killed before a checkpoint": ({"train": (LINES, 500)}, ("missing", "")),

@@ -609,7 +609,7 @@ def test_runs_are_kept_where_their_data_are_gone(again):
     before = {p: p.read_bytes() for p in (again / "my results").rglob("*") if p.is_file()}
     refused = snakemake(again, "tables", configfiles=[*DEMO, "mine.yaml"])
     assert refused.returncode != 0
-    message = "my data/prepared/digits.safetensors: missing, and what was made from it would be"
+    message = "my data/prepared/digits.safetensors: missing, and what was made from them would"
     assert message in refused.stdout and "Traceback" not in refused.stdout
     assert {p: p.read_bytes() for p in before} == before
     dry = snakemake(again, "--dry-run", "tables", configfiles=[*DEMO, "mine.yaml"])

@@ -26,7 +26,7 @@ STYLES = {
 
 
 def run_state(results: Path, run: Run) -> tuple[str, str]:
-    """One of ``STYLES``, and the last line of the run's newest log."""
+    """One of ``STYLES``, and the progress or error that the run's newest log ends with."""
     folder = results / run.folder
     if (folder / "metrics.json").exists():
         return DONE
@@ -38,7 +38,7 @@ def run_state(results: Path, run: Run) -> tuple[str, str]:
         return "failed", line
     newest = max((path.stat().st_mtime for path in [*logs, *checkpoints]), default=0.0)
     if time.time() - newest < FRESH:
-        return "running", line
+        return "running", line if "%" in line else ""
     if (folder / "run.json").exists():
         return "trained", ""
     return ("interrupted" if checkpoints else "missing"), ""

@@ -43,8 +43,8 @@ def lost_data():
         if file.is_ancient and all(map(os.path.exists, job.output))
     }
     return lost and (
-        f"{', '.join(sorted(lost))}: missing, and what was made from it would be made again. "
-        "To keep that, first run: snakemake --cores 1 datasets"
+        f"{', '.join(sorted(lost))}: missing, and what was made from them would be made again. "
+        "To keep that, first run: snakemake --cores 1 datasets (in a fresh clone: see README.md)"
     )
 
 
