@@ -123,7 +123,11 @@ class Steps:
             raise SystemExit(f"{self.folder}: {step} ended with {status}:\n{self.log.read_text()}")
 
     def partial(self) -> set[Path]:
-        return set(self.folder.rglob(".*.part.*"))
+        found: set[Path] = set()
+        for folder in (self.folder, self.folder / "checkpoint"):
+            with contextlib.suppress(FileNotFoundError):  # not there yet, or just removed
+                found |= {path for path in folder.iterdir() if ".part." in path.name}
+        return found
 
     def kill(self, step: str, moment: str, seconds: float, draw: random.Random) -> bool:
         """Start the step and kill it; whether it was killed before it had ended by itself."""
