@@ -246,8 +246,16 @@ TABLE = {"caption": "", "budget": "", "seeds": [0]}
 WRONG_SETTINGS = [
     (("train", "r", "--data", "x"), {}, "the top level: 'dataset' is a required property: add"),
     (("train", "r", "--data", "x"), TRAIN | {"seed": "1"}, "seed: '1' is not of type 'integer'"),
-    (("train-together", "r", "--data", "x"), {}, "lacks r: add their settings"),
-    (("train-together", "r", "--data", "x"), {"r": {}}, "r: 'dataset' is a required property"),
+    (
+        ("train-together", "runs/a/b/c/seed0", "--data", "x"),
+        {},
+        "the top level: 'dataset' is a required property",
+    ),
+    (
+        ("train-together", "runs/a/b/c/seed0", "runs/a/b/c/seed1", "--data", "x"),
+        {},
+        "2 runs and 1 --settings: give --settings once for each run",
+    ),
     (("estimate-z", "r"), {}, "the top level: 'z_samples' is a required property: add it"),
     (("estimate-z", "r"), {"z_samples": "many"}, "z_samples: 'many' is not of type 'integer'"),
     (("evaluate", "r", "--data", "x"), {}, "'importance_samples' is a required property"),

@@ -664,7 +664,7 @@ WRONG = {
     "rate inf": ("training.learning_rate", float("inf"), "learning_rate: inf is not of type 'num"),
     "factor inf": ("datasets.digits.schedule_factor", float("inf"), "schedule_factor: inf is not"),
     "batch 0": ("training.batch_size", 0, "training.batch_size: 0 is less than the minimum of 1"),
-    "device": ("device", "gpu", "device: 'gpu' .*it is auto, cpu, mps, cuda or cuda:N"),
+    "device": ("device", "gpu", "device: 'gpu' .*it is auto, cpu, cuda or cuda:N"),
     "empty folder": ("pathvars.results", "", "pathvars.results: '' should be non-empty"),
     "no row": ("tables.table1.rows", [], r"tables.table1.rows: \[\] should be non-empty"),
     # names
@@ -857,7 +857,7 @@ WRONG = {
         [10**9],
         "seeds.0: 1000000000 is greater than the m",
     ),
-    "device number": ("device", "cuda:-1", "device: 'cuda:-1' .*it is auto, cpu, mps, cuda or cu"),
+    "device number": ("device", "cuda:-1", "device: 'cuda:-1' .*it is auto, cpu, cuda or cuda:N"),
     "device null": ("device", None, "device: None is not of type 'string'"),
     "equal columns": (
         "tables.tableD4.columns",

@@ -617,3 +617,19 @@ def test_runs_are_kept_where_their_data_are_gone(again):
     assert snakemake(again, "datasets", configfiles=DEMO).returncode == 0
     overlay = {"priors": {"lars_T2": {"truncation": 3}}}
     assert planned(again, overlay) == jobs_of("lars_T2", "D3")
+
+
+def test_runs_trained_together_are_those_trained_alone(tmp_path):
+    """One job for several runs of a model; the same weights, in the same run folders."""
+    results, model = "my results", "runs/digits/vae/lars_T2/seed0/model.safetensors"
+    weights = {}
+    for together in (1, 3):
+        folder = copy_workflow(tmp_path / str(together))
+        (folder / "together.yaml").write_text(f"runs_per_process: {together}")
+        configs = [*DEMO, "together.yaml"]
+        done = snakemake(folder, f"{results}/{model}", configfiles=configs)
+        assert done.returncode == 0, done.stdout
+        assert len(list(folder.glob(f"{results}/runs/*/*/*/*/run.json"))) == together
+        assert ("train_together" in done.stdout) == (together > 1)
+        weights[together] = (folder / results / model).read_bytes()
+    assert weights[1] == weights[3]

@@ -175,8 +175,8 @@ def train_together(
     runs: Annotated[list[Path], typer.Argument(help="Run folders, all of one data set.")],
     data: Annotated[Path, typer.Option(help="The prepared data set.")],
     settings: Annotated[
-        str | None,
-        typer.Option(help="JSON object: run folder to resolved settings, in place of the config."),
+        list[str] | None,
+        typer.Option(help="Resolved settings as JSON, once for each run, in place of the config."),
     ] = None,
     configfile: ConfigFiles = DEFAULT_CONFIG,
     config: ConfigValues = None,
@@ -184,20 +184,21 @@ def train_together(
     threads: Threads = 1,
 ) -> None:
     """Train several runs side by side in one process: small models share a GPU this way."""
-    resolved = settings_from(
-        "train_together",
-        settings,
-        configfile,
-        config,
-        lambda c: {str(run): resolve_run(c, Run.from_folder(run)) for run in runs},
-    )
-    missing = [str(run) for run in runs if str(run) not in resolved]
-    if missing:
-        raise ResampledPriorsError(f"--settings lacks {', '.join(missing)}: add their settings")
+    texts = settings or [None] * len(runs)
+    if len(texts) != len(runs):
+        raise ResampledPriorsError(
+            f"{len(runs)} runs and {len(texts)} --settings: give --settings once for each run"
+        )
+
+    def settings_of(run: Path, text: str | None) -> Config:
+        of_run = Run.from_folder(run)
+        return settings_from("train", text, configfile, config, lambda c: resolve_run(c, of_run))
+
+    resolved = {run: settings_of(run, text) for run, text in zip(runs, texts, strict=True)}
     device = use_device(device, threads)
     from .runs import train_runs_together
 
-    train_runs_together({run: resolved[str(run)] for run in runs}, data, device)
+    train_runs_together(resolved, data, device)
 
 
 @app.command()

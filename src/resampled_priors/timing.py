@@ -51,7 +51,7 @@ def known_times(results: Path) -> pd.DataFrame:
 
 def kind_of_device(device: str) -> str:
     """'cpu', or the name of the first GPU, found without torch."""
-    names = [] if device in ("cpu", "mps") else nvidia_smi("name")
+    names = [] if device == "cpu" else nvidia_smi("name")
     return names[0] if names else device.replace("auto", "cpu")
 
 

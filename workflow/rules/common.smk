@@ -63,7 +63,7 @@ BUDGET = experiment.budget(config)
 OWN_DATASETS = [name for name, settings in config["datasets"].items() if "images" in settings]
 POSTHOC = [name for name, prior in config["priors"].items() if "base" in prior]
 # Not a rule's parameter either. A job whose device may be a GPU asks for one: --resources gpu=4.
-DEVICE = {"device": config["device"], "gpu": int(config["device"] not in ("cpu", "mps"))}
+DEVICE = {"device": config["device"], "gpu": int(config["device"] != "cpu")}
 RUN = "<results>/runs/{dataset}/{model}/{prior}/seed{seed}"
 
 
@@ -90,6 +90,12 @@ def run_settings(wildcards):
         return json.dumps(experiment.resolve_run(config, run_of(wildcards)))
     except ResampledPriorsError as error:
         raise WorkflowError(str(error))
+
+
+def settings_of_group(group):
+    """The command's options for runs trained together: the resolved settings of each as JSON."""
+    settings = [json.dumps(experiment.resolve_run(config, run)) for run in group]
+    return [part for text in settings for part in ("--settings", text)]
 
 
 def prepared(dataset):
@@ -185,11 +191,14 @@ def print_estimate():
         rules.estimate_z.rule: "estimate_z",
         rules.evaluate.rule: "evaluate",
     }
-    jobs = [
-        (steps[job.rule], run_of(job.wildcards))
-        for job in workflow.dag.needrun_jobs(exclude_finished=False)
-        if job.rule in steps
-    ]
+    jobs = []
+    for job in workflow.dag.needrun_jobs(exclude_finished=False):
+        step = steps.get(job.rule)
+        if step is not None:
+            jobs.append((step, run_of(job.wildcards)))
+        elif str(job.rule).startswith("train_together_"):
+            folders = [os.path.dirname(model) for model in job.output.model]
+            jobs += [("train", experiment.Run.from_folder(folder)) for folder in folders]
     if jobs:
         results = rules.evaluate.output[0].partition("/runs/")[0]
         print(timing.estimate(config, jobs, Path(results)), file=sys.stderr)
