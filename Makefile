@@ -13,7 +13,7 @@ CHECK_PYTHON = import sys; sys.exit(sys.version_info < (3, 11) and \
 	". Name another one: make PYTHON=python3.11")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint docs dist clean
+.PHONY: help demo test bench lint docs dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -48,6 +48,13 @@ lint: .venv/.installed-dev  ## check style and the workflow: ruff, snakefmt, sna
 
 docs: .venv/.installed-docs  ## the documentation as a web site, into site
 	.venv/bin/mkdocs build --strict
+
+.venv/.installed-bench: .venv/.installed
+	$(INSTALL) -e '.[bench]'
+	@touch $@
+
+bench: .venv/.installed-bench  ## time training, Z, NLL and sampling; BENCH_ARGS="--only NLL" selects
+	.venv/bin/python benchmarks/bench.py $(BENCH_ARGS)
 
 dist: .venv/.installed-dev  ## wheel and sdist, into dist; the wheel tried in an empty environment
 	rm -rf build dist

@@ -261,6 +261,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--only", default="", help="work whose name holds this text")
+    parser.add_argument("--output", type=Path, default=OUTPUT, help="the JSON file to write")
     parser.add_argument("--measure", nargs=2, metavar=("WORK", "WHO"), help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.measure:
@@ -279,9 +280,10 @@ def main() -> None:
     if not arguments.only and arguments.device == "cpu":
         together = two_at_once(arguments)
         print(f"\nTwo training processes at once: {together:.2f} of twice the rate of one.")
-    OUTPUT.parent.mkdir(exist_ok=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
     record = {"machine": about, "torch": torch.__version__, "date": time.strftime("%Y-%m-%d")}
-    OUTPUT.write_text(json.dumps({**record, "two_at_once": together, "rows": rows}, indent=1))
+    record |= {"two_at_once": together, "rows": rows}
+    arguments.output.write_text(json.dumps(record, indent=1))
 
 
 if __name__ == "__main__":

@@ -80,7 +80,6 @@ class VAE(nn.Module):
         super().__init__()
         self.prior = prior
         self.encoder = mlp(784, 300, 300, 100)
-        self.encoder.insert(3, nn.Tanh())
         self.decoder = mlp(50, 300, 300, 784)
 
     def terms(self, x: Tensor, num_samples: int, log_z: Tensor | None) -> tuple[Tensor, ...]:

@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-TARGETS = ["help", "demo", "test", "lint", "docs", "dist", "clean"]
+TARGETS = ["help", "demo", "test", "lint", "docs", "bench", "dist", "clean"]
 
 
 def distribution_names(requirements):
