@@ -58,6 +58,7 @@ OUTPUTS = {
     "evaluate": ("metrics.json",),
 }
 TIMINGS = {"seconds", "train_seconds", "evaluate_seconds"}
+CODE = {"git_commit", "git_dirty"}  # a commit while this runs is no damage
 MOMENTS = ("at random", "in a write", "after an output")
 
 
@@ -164,7 +165,7 @@ class Steps:
 def content(path: Path) -> object:
     """What a file holds, without timings."""
     if path.suffix == ".json":
-        return {key: value for key, value in read_json(path).items() if key not in TIMINGS}
+        return {key: value for key, value in read_json(path).items() if key not in TIMINGS | CODE}
     if path.suffix == ".csv":
         header, *lines = (line.split(",") for line in path.read_text().splitlines())
         timing = header.index("seconds")
