@@ -163,7 +163,7 @@ class Steps:
 
 
 def content(path: Path) -> object:
-    """What a file holds, without timings."""
+    """What a file holds, without timings and the version of the code."""
     if path.suffix == ".json":
         return {key: value for key, value in read_json(path).items() if key not in TIMINGS | CODE}
     if path.suffix == ".csv":
