@@ -90,6 +90,7 @@ def running_z_estimates(
     group = 2 if paired else 1  # proposals per independent observation
     wanted, per_batch = math.ceil(num_samples / group), max(batch_size // group, 1)
     saved = None if checkpoint is None else checkpoint.load()
+    # Welford's sums: squares = Σ (observation − mean)²
     count, mean, squares = saved["sums"] if saved else (0, 0.0, 0.0)
 
     def estimate() -> ZEstimate:
