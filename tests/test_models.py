@@ -269,7 +269,8 @@ def posteriors(model, x):
 def test_mean_and_log_std_share_all_but_the_last_layer(name):
     model = build(name)
     for features, last in posteriors(model, images(3)):
-        assert [type(m) for m in last.children()] == [nn.Linear]
+        (layer,) = last.children()
+        assert isinstance(layer, nn.Linear)
         mean, log_std = last(features)
         weight, bias = last.linear.weight, last.linear.bias
         torch.testing.assert_close(mean, features @ weight[:50].T + bias[:50])

@@ -11,25 +11,37 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from . import onednn
 
-def linear(inputs: int, outputs: int, heads: int = 1) -> nn.Linear:
+
+class Linear(nn.Linear):
+    """A linear layer, with or without tanh behind it: (..., inputs) -> (..., outputs)."""
+
+    def forward(self, h: Tensor, tanh: bool = False) -> Tensor:
+        return onednn.linear(h, self.weight, self.bias, tanh)
+
+
+def linear(inputs: int, outputs: int, heads: int = 1) -> Linear:
     """A linear layer with Glorot weights and zero biases.
 
     heads: how many layers of ``inputs -> outputs`` are stacked into this one; each is initialised
     as a layer of its own.
     """
-    layer = nn.Linear(inputs, heads * outputs)
+    layer = Linear(inputs, heads * outputs)
     for block in layer.weight.data.chunk(heads):
         nn.init.xavier_uniform_(block)
     nn.init.zeros_(layer.bias)
     return layer
 
 
-class Tanh(nn.Module):
-    """tanh in place: half the time where the memory is what costs."""
+class MLP(nn.Sequential):
+    """Linear layers and tanh in turn; each pair is computed in one call."""
 
     def forward(self, h: Tensor) -> Tensor:
-        return h.tanh_()
+        for i, layer in enumerate(self):
+            if isinstance(layer, Linear):
+                h = layer(h, tanh=i + 1 < len(self))
+        return h
 
 
 def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
@@ -39,8 +51,8 @@ def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
     """
     layers: list[nn.Module] = []
     for inputs, outputs in pairwise(sizes):
-        layers += [linear(inputs, outputs), Tanh()]
-    return nn.Sequential(*(layers if end else layers[:-1]))
+        layers += [linear(inputs, outputs), nn.Tanh()]
+    return MLP(*(layers if end else layers[:-1]))
 
 
 class DiagonalNormal(nn.Module):
@@ -96,7 +108,8 @@ class ConvolutionalEncoder(nn.Module):
         self.to(memory_format=torch.channels_last)  # about 1.4 times as fast a step on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
-        h = F.relu_(self.to_14(x.reshape(-1, 1, 28, 28)))
+        # One channel fits both memory formats; its strides have to say that it is the last.
+        h = F.relu_(self.to_14(x.reshape(-1, 28, 28, 1).permute(0, 3, 1, 2)))
         h = F.relu_(self.to_7(h))
         # 7 -> 4 needs one pixel before and two after, as TensorFlow's "same" padding has it.
         h = F.relu_(self.to_4(F.pad(h, (1, 2, 1, 2))))
