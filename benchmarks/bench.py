@@ -1,8 +1,9 @@
 """make bench: what the costly work costs here, against the arithmetic and against plain PyTorch.
 
 Every measurement runs in a process of its own and alternates with one of the matrix-multiply
-rate, so that both saw the same machine. On a CPU that rate is measured twice: of PyTorch's `@`, and
-of oneDNN's products, which the package uses. Prints a table; writes benchmarks/output/bench.json.
+rate, so that both saw the same machine. On a CPU that rate is measured twice: of PyTorch's `@`,
+and of oneDNN's products, which the package uses. Prints a table and writes it to
+benchmarks/output/bench.json.
 """
 
 import argparse

@@ -16,7 +16,7 @@ from resampled_priors.networks import (
     JoinedMLP,
     linear,
     mlp,
-    upsample_by_phases,
+    upsample,
 )
 
 
@@ -268,4 +268,4 @@ def test_upsampling_by_phases_is_the_transposed_convolution(channels):
     torch.manual_seed(0)
     layer = torch.nn.ConvTranspose2d(5, channels, 4, stride=2, padding=1).double()
     x = torch.randn(2, 5, 7, 6, dtype=torch.float64)
-    torch.testing.assert_close(upsample_by_phases(x, layer), layer(x))
+    torch.testing.assert_close(upsample(x, layer), layer(x))

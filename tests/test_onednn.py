@@ -59,9 +59,34 @@ def test_only_the_gradients_asked_for_are_computed(used):
         assert not network(x).requires_grad
 
 
-def test_an_input_in_any_layout(used):
-    network, exact, x, _ = both(True, (SIZES[0], 7))
-    torch.testing.assert_close(network(x.t()).double(), exact(x.double().t()), **ROUNDING)
+def strides():
+    """Tensors (7, 7) whose memory is laid out in every way there is."""
+    torch.manual_seed(0)
+    return {
+        "rows": torch.randn(7, 7),
+        "columns": torch.randn(7, 7).t(),
+        "every second": torch.randn(14, 14)[::2, ::2],
+        "one row": torch.randn(1, 7).expand(7, 7),
+        "one column": torch.randn(7, 1).expand(7, 7),
+        "one number": torch.randn(1, 1).expand(7, 7),
+    }
+
+
+@pytest.mark.parametrize("bias", [None, *strides()])
+@pytest.mark.parametrize("weight", strides())
+@pytest.mark.parametrize("x", strides())
+def test_any_layout(x, weight, bias, used):
+    """The gradient of the sum comes as one number repeated, too."""
+    tensors = [strides()[x], strides()[weight], None if bias is None else strides()[bias][0]]
+    results = []
+    for to in (torch.float32, torch.float64):
+        inputs = [None if t is None else t.detach().to(to).requires_grad_() for t in tensors]
+        y = onednn.linear(*inputs)
+        y.sum().backward()
+        results.append([y, *(t.grad for t in inputs if t is not None)])
+    assert len(used) == 3
+    for ours, theirs in zip(*results, strict=True):
+        torch.testing.assert_close(ours.double(), theirs, **ROUNDING)
 
 
 def test_the_gradient_has_a_gradient(used):

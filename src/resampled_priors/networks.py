@@ -116,18 +116,17 @@ class ConvolutionalEncoder(nn.Module):
         return h.reshape(*x.shape[:-1], self.features)
 
 
-def upsample_by_phases(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
+def upsample(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     """The transposed convolution ``layer`` (kernel 4, stride 2, padding 1): the same numbers.
 
-    Output pixels 2m − 1 and 2m both come from input pixels m − 1 and m alone, so one 2×2
-    convolution gives all four of such a square. On a CPU that is twice as fast where there are
-    few output channels.
+    Written as what it is: each pixel's product with the kernel, added up where they overlap. With
+    one output channel that is five times as fast on a CPU, and twice with the gradient.
     """
-    # Kernel entry k = 2s + a is what input pixel m − s gives to output pixel 2m − 1 + a.
-    kernels = layer.weight.unflatten(3, (2, 2)).unflatten(2, (2, 2)).flip(2, 4)  # i o s a t b
-    kernels = kernels.permute(1, 3, 5, 0, 2, 4).reshape(-1, x.shape[1], 2, 2)
-    bias = layer.bias.repeat_interleave(4)
-    return F.pixel_shuffle(F.conv2d(x, kernels, bias, padding=1), 2)[..., 1:-1, 1:-1]
+    _, channels, height, width = x.shape
+    pixels = x.permute(0, 2, 3, 1).reshape(-1, height * width, channels)
+    squares = onednn.linear(pixels, layer.weight.flatten(1).t(), None).transpose(1, 2)
+    y = F.fold(squares, (2 * height, 2 * width), kernel_size=4, stride=2, padding=1)
+    return y + layer.bias.view(-1, 1, 1)
 
 
 class ConvolutionalDecoder(nn.Module):
@@ -145,4 +144,4 @@ class ConvolutionalDecoder(nn.Module):
         # The mirror of the encoder's 7 -> 4: of the full 10×10, one pixel goes before, two after.
         y = F.relu_(self.to_7(y)[..., :7, :7])
         y = F.relu_(self.to_14(y))
-        return upsample_by_phases(y, self.to_28).reshape(*h.shape[:-1], 784)
+        return upsample(y, self.to_28).reshape(*h.shape[:-1], 784)

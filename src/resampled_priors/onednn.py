@@ -2,8 +2,8 @@
 
 PyTorch gives float32 matrix products to MKL, which uses half of what processors with AVX-512 can
 do where they are not Intel's, and does not know tanh. oneDNN makes its code for the processor that
-it finds. What is not for it (float64, a GPU, one output alone, what torch.compile or torch.func
-transform) goes PyTorch's own way.
+it finds. What is not for it (other number types, a GPU, one output alone, what torch.compile or
+torch.func transform) goes PyTorch's own way.
 """
 
 from typing import Any
@@ -24,7 +24,7 @@ class _Linear(torch.autograd.Function):
     """``product``, its end tanh or none, with a gradient."""
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor, tanh: bool) -> Tensor:
+    def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool) -> Tensor:
         y = product(x, weight, bias, "tanh" if tanh else "none")
         ctx.tanh = tanh
         ctx.save_for_backward(x, weight, y)
@@ -56,18 +56,21 @@ class _Linear(torch.autograd.Function):
         return tangent * (1 - y.square()) if ctx.tanh else tangent
 
 
-def linear(x: Tensor, weight: Tensor, bias: Tensor, tanh: bool = False) -> Tensor:
+def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -> Tensor:
     """x Wᵀ + b, or its tanh: (..., inputs), (outputs, inputs), (outputs,) -> (..., outputs)."""
     if (
         AVAILABLE
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
-        and len(bias) > 1  # a product of a matrix and a vector has nothing to gain
+        and len(weight) > 1  # a product of a matrix and a vector has nothing to gain
         and x.numel() > 0
+        and not torch.is_autocast_enabled("cpu")
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     ):
         rows = x.reshape(-1, x.shape[-1])
-        return _Linear.apply(rows, weight, bias, tanh).view(*x.shape[:-1], len(bias))
+        # Of the bias oneDNN reads the memory, whatever its strides are.
+        bias = None if bias is None else bias.contiguous()
+        return _Linear.apply(rows, weight, bias, tanh).view(*x.shape[:-1], len(weight))
     y = F.linear(x, weight, bias)
     return y.tanh_() if tanh else y
