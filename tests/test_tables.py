@@ -44,13 +44,16 @@ def results(tmp_path: Path) -> Path:
     return folder
 
 
-def write_run(results: Path, run: str, seed: int = 0, verified: bool = True, **metrics) -> Path:
+def write_run(
+    results: Path, run: str, seed: int = 0, verified: bool = True, training=None, **metrics
+) -> Path:
     """A run folder with what a table reads of it."""
     folder = results / "runs" / run / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(METRICS | {"seed": seed} | metrics))
     data = [{"name": "a", "verified": True}, {"name": "b", "verified": verified}]
-    (folder / "run.json").write_text(json.dumps({"data": data}))
+    settings = {"training": training or {}}
+    (folder / "run.json").write_text(json.dumps({"data": data, "settings": settings}))
     return folder
 
 
@@ -298,6 +301,13 @@ def test_several_devices_of_one_cell(results):
         write_run(results, LARS, seed, device=device)
     assert cell(results, "tableD2", LARS, seeds=[0, 1, 2])["device"] == "NVIDIA H200; cpu"
     assert "on NVIDIA H200, cpu." in markdown(results, "tableD2")
+
+
+def test_another_precision_is_named(results):
+    write_run(results, LARS, training={"precision": "bfloat16"})
+    write_run(results, STANDARD, training={"precision": "float32"})
+    tables.write_table("tableD2", spec("tableD2"), results)
+    assert "on cpu, cpu (trained in bfloat16)." in markdown(results, "tableD2")
 
 
 def test_csv_is_tidy_and_of_full_precision(results):

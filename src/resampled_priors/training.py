@@ -19,6 +19,7 @@ from .experiment import Config
 from .files import ResampledPriorsError, atomic_write
 from .graphs import Graph
 from .models import LatentVariableModel
+from .onednn import products_in
 from .partition import estimate_z
 from .priors import has_own_class
 from .progress import progress_bar, tensorboard
@@ -148,9 +149,10 @@ class Trainer:
     def steps(self, rows: Tensor, betas: Tensor, rates: Tensor) -> None:
         """Steps of this schedule, no value of which goes to the host."""
         (group,) = self.optimizer.param_groups
-        for row, beta, rate in zip(rows, betas, rates, strict=True):
-            group["lr"].copy_(rate)
-            self.sums += training_step(self.model, self.optimizer, self.batch(row), beta)
+        with products_in(self.training.get("precision", "float32")):
+            for row, beta, rate in zip(rows, betas, rates, strict=True):
+                group["lr"].copy_(rate)
+                self.sums += training_step(self.model, self.optimizer, self.batch(row), beta)
 
     def step(self) -> None:
         self.steps(*self.schedule(1))
