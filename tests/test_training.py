@@ -142,7 +142,7 @@ def test_a_step_is_one_of_adam_on_the_weighted_loss(beta, small):
 @pytest.mark.parametrize("kind", [("vae", "lars"), ("hvae", "standard"), ("conv_hvae", "lars")])
 def test_bfloat16_moves_loss_and_gradients_by_its_rounding(kind, available, small, monkeypatch):
     """A product's error is up to 0.4 %; a gradient goes through many of them."""
-    monkeypatch.setattr(onednn, "AVAILABLE", onednn.AVAILABLE and available)
+    monkeypatch.setattr(onednn, "BFLOAT16_AVAILABLE", onednn.BFLOAT16_AVAILABLE and available)
     losses, gradients = {}, {}
     for precision in ("float32", "bfloat16"):
         settings = settings_for(model=kind[0], prior=kind[1], precision=precision)

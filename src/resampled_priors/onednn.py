@@ -15,18 +15,18 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-
-
+BFLOAT16_AVAILABLE = AVAILABLE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 _bfloat16 = False  # set by products_in
 
 
 @contextmanager
 def products_in(precision: str) -> Iterator[None]:
-    """Within, products of float32 layers are computed in this precision, all else in float32.
+    """Within, ``linear`` multiplies in this precision. All else keeps its own: densities, flows,
+    convolutions, and a layer with one output, whose result is a log a(z).
 
     Args:
         precision: ``float32``, or ``bfloat16``: 8 bits of a number instead of 24, twice as fast
-            on a CPU that has such products. A layer with one output keeps float32.
+            where the processor has such products.
     """
     global _bfloat16
     before, _bfloat16 = _bfloat16, precision == "bfloat16"
@@ -86,7 +86,7 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -> Tensor:
     """x Wᵀ + b, or its tanh: (..., inputs), (outputs, inputs), (outputs,) -> (..., outputs)."""
     if (
-        AVAILABLE
+        (BFLOAT16_AVAILABLE if _bfloat16 else AVAILABLE)
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and len(weight) > 1  # a product of a matrix and a vector has nothing to gain
