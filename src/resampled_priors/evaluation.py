@@ -19,7 +19,7 @@ from .records import read_run, read_z
 
 # Latent samples decoded, and proposals drawn, at a time: what stays in a core's cache, and what
 # fills a GPU. They bound the memory, whatever K and S are.
-ROWS = {"cpu": 1_000, "cuda": 100_000}
+ROWS = {"cpu": 2_000, "cuda": 100_000}
 Z_BATCH = {"cpu": MAX_BLOCK, "cuda": 2**20}
 
 

@@ -2,12 +2,13 @@
 
 PyTorch gives float32 matrix products to MKL, which uses half of what processors with AVX-512 can
 do where they are not Intel's, and does not know tanh. oneDNN makes its code for the processor that
-it finds. What is not for it (other number types, a GPU, one output alone, what torch.compile or
-torch.func transform) goes PyTorch's own way.
+it finds. What is not for it (Intel's processors, on which MKL is the faster one; other number
+types, a GPU, one output alone, what torch.compile or torch.func transform) goes PyTorch's own way.
 """
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -15,6 +16,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
+PROCESSOR = Path("/proc/cpuinfo")
+FASTER = AVAILABLE and not (
+    torch.backends.mkl.is_available()
+    and PROCESSOR.exists()
+    and "GenuineIntel" in PROCESSOR.read_text()
+)
 BFLOAT16_AVAILABLE = AVAILABLE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 _bfloat16 = False  # set by products_in
 
@@ -86,7 +93,7 @@ class _Linear(torch.autograd.Function):
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -> Tensor:
     """x Wᵀ + b, or its tanh: (..., inputs), (outputs, inputs), (outputs,) -> (..., outputs)."""
     if (
-        (BFLOAT16_AVAILABLE if _bfloat16 else AVAILABLE)
+        (BFLOAT16_AVAILABLE if _bfloat16 else FASTER)
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and len(weight) > 1  # a product of a matrix and a vector has nothing to gain
