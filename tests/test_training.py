@@ -797,7 +797,7 @@ def test_the_compiled_loss_is_the_plain_one(kind, small, monkeypatch):
 
     Traced in one piece, but for zuko's flows, which it cannot look into.
     """
-    monkeypatch.setattr(onednn, "AVAILABLE", False)  # it rounds otherwise, and is never traced
+    monkeypatch.setattr(onednn, "FASTER", False)  # it rounds otherwise, and is never traced
     model, x = build_run_model(GRAPHED[kind], None), small.evaluation_images("validation", 0)
     compiled = torch.compile(
         model.training_terms, backend="aot_eager", fullgraph=kind != "realnvp"

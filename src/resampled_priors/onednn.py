@@ -92,6 +92,7 @@ class _Linear(torch.autograd.Function):
 
 def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -> Tensor:
     """x Wᵀ + b, or its tanh: (..., inputs), (outputs, inputs), (outputs,) -> (..., outputs)."""
+    rows = x.reshape(-1, x.shape[-1])  # tanh in place on a view would copy it in the gradient
     if (
         (BFLOAT16_AVAILABLE if _bfloat16 else FASTER)
         and x.device.type == "cpu"
@@ -102,13 +103,14 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -
         and not torch.compiler.is_compiling()
         and not torch._C._are_functorch_transforms_active()
     ):
-        rows = x.reshape(-1, x.shape[-1])
         # Of the bias oneDNN reads the memory, whatever its strides are.
         bias = None if bias is None else bias.contiguous()
-        return _Linear.apply(rows, weight, bias, tanh).view(*x.shape[:-1], len(weight))
-    if _bfloat16 and x.dtype == torch.float32 and len(weight) > 1:
-        y = F.linear(_rounded(x), _rounded(weight)).float()
-        y = y if bias is None else y + bias
+        y = _Linear.apply(rows, weight, bias, tanh)
     else:
-        y = F.linear(x, weight, bias)
-    return y.tanh_() if tanh else y
+        if _bfloat16 and x.dtype == torch.float32 and len(weight) > 1:
+            y = F.linear(_rounded(rows), _rounded(weight)).float()
+            y = y if bias is None else y + bias
+        else:
+            y = F.linear(rows, weight, bias)
+        y = y.tanh_() if tanh else y
+    return y.view(*x.shape[:-1], len(weight))
