@@ -47,7 +47,7 @@ def write_metrics(results: Path, run: Run, nll: float) -> None:
     write(
         results / run.folder / "metrics.json", json.dumps({**metrics, "nll": nll, "device": "cpu"})
     )
-    write(results / run.folder / "run.json", json.dumps({"data": []}))
+    write(results / run.folder / "run.json", json.dumps({"data": [], "settings": {"training": {}}}))
 
 
 def shown(results: Path) -> list[str]:
