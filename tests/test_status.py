@@ -47,7 +47,9 @@ def write_metrics(results: Path, run: Run, nll: float) -> None:
     write(
         results / run.folder / "metrics.json", json.dumps({**metrics, "nll": nll, "device": "cpu"})
     )
-    write(results / run.folder / "run.json", json.dumps({"data": [], "settings": {"training": {}}}))
+    write(
+        results / run.folder / "run.json", json.dumps({"data": [], "settings": {"training": {}}})
+    )
 
 
 def shown(results: Path) -> list[str]:
