@@ -34,20 +34,32 @@ def both(end, x_shape):
     return network, copy.deepcopy(network).double(), x, x.detach().double().requires_grad_()
 
 
+@pytest.mark.parametrize("faster", [True, False])
 @pytest.mark.parametrize("end", [False, True])
 @pytest.mark.parametrize("leading", [(), (0,), (7,), (2, 3), (2, 0)])
-def test_values_and_gradients(end, leading, used):
+def test_values_and_gradients(end, leading, faster, used, monkeypatch):
+    """By oneDNN, and PyTorch's own way where that is the faster one."""
+    monkeypatch.setattr(onednn, "FASTER", faster)
     network, exact, x, x64 = both(end, (*leading, SIZES[0]))
     y, y64 = network(x), exact(x64)
-    assert len(used) == (2 if x.numel() else 0)
+    assert y.shape == (*leading, SIZES[-1])
+    assert len(used) == (2 if faster and x.numel() else 0)
     torch.testing.assert_close(y.double(), y64, **ROUNDING)
     weights = torch.randn(y.shape)
     (weights * y).sum().backward()
     (weights * y64).sum().backward()
-    assert len(used) == (2 + 4 if x.numel() else 0)
+    assert len(used) == (2 + 4 if faster and x.numel() else 0)
     torch.testing.assert_close(x.grad.double(), x64.grad, **ROUNDING)
     for ours, theirs in zip(network.parameters(), exact.parameters(), strict=True):
         torch.testing.assert_close(ours.grad.double(), theirs.grad, **ROUNDING)
+
+
+def test_whose_processor_it_is(tmp_path):
+    processor = tmp_path / "cpuinfo"
+    assert not onednn.is_intel(processor)
+    for vendor, intel in (("GenuineIntel", True), ("AuthenticAMD", False)):
+        processor.write_text(f"processor\t: 0\nvendor_id\t: {vendor}\ncpu family\t: 6\n")
+        assert onednn.is_intel(processor) == intel
 
 
 def test_only_the_gradients_asked_for_are_computed(used):

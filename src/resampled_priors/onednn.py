@@ -16,14 +16,16 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-PROCESSOR = Path("/proc/cpuinfo")
-FASTER = AVAILABLE and not (
-    torch.backends.mkl.is_available()
-    and PROCESSOR.exists()
-    and "GenuineIntel" in PROCESSOR.read_text()
-)
 BFLOAT16_AVAILABLE = AVAILABLE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 _bfloat16 = False  # set by products_in
+
+
+def is_intel(processor: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the processor is known to be Intel's."""
+    return processor.exists() and "GenuineIntel" in processor.read_text()
+
+
+FASTER = AVAILABLE and not (torch.backends.mkl.is_available() and is_intel())
 
 
 @contextmanager
