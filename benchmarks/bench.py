@@ -24,15 +24,16 @@ import torch
 from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
-from resampled_priors import AcceptanceFunction, ResampledDistribution, onednn
-from resampled_priors.data import Dataset
+from resampled_priors import AcceptanceFunction, ResampledDistribution
+from resampled_priors.data.prepare import Dataset
 from resampled_priors.evaluation import Z_BATCH, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.memory import keep_freed_memory
+from resampled_priors.lars.normalizer import estimate_z
+from resampled_priors.machine import linear as onednn
+from resampled_priors.machine.memory import keep_freed_memory
 from resampled_priors.models import build_model
-from resampled_priors.partition import estimate_z
-from resampled_priors.training import Trainer
-from resampled_priors.turns import Place
+from resampled_priors.training.loop import Trainer
+from resampled_priors.training.side_by_side import Place
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "benchmarks" / "output" / "bench.json"

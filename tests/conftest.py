@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resampled_priors.data import prepare
+from resampled_priors.data.prepare import prepare
 
 torch.set_num_threads(1)  # the tensors are small: more threads only get in each other's way
 

@@ -15,9 +15,9 @@ from torch.distributions import Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
 from resampled_priors import evaluation, models
+from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import estimate_model_z, evaluate, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError
 from resampled_priors.lars import ResampledPrior
 from resampled_priors.models import (
     HierarchicalVAE,

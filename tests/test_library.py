@@ -16,10 +16,11 @@ from safetensors.torch import save_file
 
 import resampled_priors
 from resampled_priors import cli, load_run
-from resampled_priors.figures.samples import write_samples
-from resampled_priors.files import ResampledPriorsError, sha256, write_json
+from resampled_priors.errors import ResampledPriorsError
+from resampled_priors.files import sha256, write_json
 from resampled_priors.models import build_model
-from resampled_priors.runs import estimate_run_z
+from resampled_priors.report.figures.samples import write_samples
+from resampled_priors.runs.steps import estimate_run_z
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 STANDARD = {"name": "standard", "family": "standard_normal"}

@@ -8,13 +8,13 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from resampled_priors.checkpoints import Checkpoint
-from resampled_priors.data import load_dataset
+from resampled_priors.data.prepare import load_dataset
+from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import ResampledPriorsError
 from resampled_priors.progress import tensorboard
-from resampled_priors.runs import build_run_model
-from resampled_priors.training import train
+from resampled_priors.runs.checkpoints import Checkpoint
+from resampled_priors.runs.steps import build_run_model
+from resampled_priors.training.loop import train
 
 NAMES = {"loss", "recons", "kl", "kl_weight", "z", "learning_rate"}
 

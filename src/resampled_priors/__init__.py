@@ -4,14 +4,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .evaluation import load_run
     from .lars import (
         AcceptanceFunction,
         ResampledDistribution,
         ResampledPrior,
         log_resampled_density,
     )
-    from .partition import ZEstimate, estimate_z
+    from .lars.normalizer import ZEstimate, estimate_z
+    from .runs.load import load_run
 
 __version__ = "0.1.0"
 
@@ -19,9 +19,9 @@ _MODULES = {
     "AcceptanceFunction": "lars",
     "ResampledDistribution": "lars",
     "ResampledPrior": "lars",
-    "ZEstimate": "partition",
-    "estimate_z": "partition",
-    "load_run": "evaluation",
+    "ZEstimate": "lars",
+    "estimate_z": "lars",
+    "load_run": "runs.load",
     "log_resampled_density": "lars",
 }
 

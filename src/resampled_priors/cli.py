@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from .configuration import check_settings
+from .errors import ResampledPriorsError
 from .experiment import (
     Config,
     Run,
@@ -18,8 +18,8 @@ from .experiment import (
     resolve_table,
     resolve_toy,
 )
-from .files import ResampledPriorsError
-from .provenance import log_header
+from .experiment.configuration import check_settings
+from .runs.provenance import log_header
 
 app = typer.Typer(
     add_completion=False,
@@ -96,8 +96,8 @@ def use_device(device: str | None, threads: int) -> str:
     """
     import torch
 
-    from .gpus import claim_gpu
-    from .memory import keep_freed_memory
+    from .machine.gpus import claim_gpu
+    from .machine.memory import keep_freed_memory
 
     torch.set_num_threads(threads)
     keep_freed_memory()
@@ -134,8 +134,8 @@ def prepare(
     ] = None,
 ) -> None:
     """Fetch, verify and split a data set into one prepared file."""
-    from .data import prepare as prepare_dataset
-    from .data import prepare_own
+    from .data.prepare import prepare as prepare_dataset
+    from .data.prepare import prepare_own
 
     begin_log()
     if images is None:
@@ -165,7 +165,7 @@ def train(
         "train", settings, configfile, config, lambda c: resolve_run(c, Run.from_folder(run))
     )
     device = use_device(device, threads)
-    from .runs import train_run
+    from .runs.steps import train_run
 
     train_run(run, resolved, data, base, device)
 
@@ -196,7 +196,7 @@ def train_together(
 
     resolved = {run: settings_of(run, text) for run, text in zip(runs, texts, strict=True)}
     device = use_device(device, threads)
-    from .runs import train_runs_together
+    from .runs.steps import train_runs_together
 
     train_runs_together(resolved, data, device)
 
@@ -213,7 +213,7 @@ def estimate_z(
     """Estimate Z of a trained run: writes z.json."""
     resolved = settings_from("estimate_z", settings, configfile, config, budget)
     device = use_device(device, threads)
-    from .runs import estimate_run_z
+    from .runs.steps import estimate_run_z
 
     estimate_run_z(run, resolved["z_samples"], resolved.get("z_target"), device)
 
@@ -231,7 +231,7 @@ def evaluate(
     """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
     resolved = settings_from("evaluate", settings, configfile, config, budget)
     device = use_device(device, threads)
-    from .runs import evaluate_run
+    from .runs.steps import evaluate_run
 
     evaluate_run(run, data, resolved["importance_samples"], device)
 
@@ -248,7 +248,7 @@ def table(
     resolved = settings_from(
         "table", settings, configfile, config, lambda c: resolve_table(c, name)
     )
-    from .tables import write_table
+    from .report.tables import write_table
 
     write_table(name, resolved, results)
 
@@ -285,7 +285,7 @@ def figure(
     threads: Threads = 1,
 ) -> None:
     """Make a figure from the runs and toys that are there: writes NAME.npz, NAME.pdf, NAME.png."""
-    from .figures import make_figure, redraw_figure
+    from .report.figures import make_figure, redraw_figure
 
     if redraw:
         redraw_figure(name, results)
@@ -311,7 +311,7 @@ def sample(
 ) -> None:
     """Draw images from a run whose Z is known: writes a grid of them."""
     device = use_device(device, threads)
-    from .figures.samples import write_samples
+    from .report.figures.samples import write_samples
 
     write_samples(run, out, images, ranked, seed, device)
 
@@ -326,7 +326,7 @@ def status(
     """Show which cells of which tables are done, at work, failed or missing."""
     from rich.console import Console
 
-    from .status import table_status
+    from .report.status import table_status
 
     loaded = load_config(configfile, config)
     for name in tables or loaded["tables"]:
@@ -343,7 +343,7 @@ def results_page(
     config: ConfigValues = None,
 ) -> None:
     """Put the tables and figures that are there on one page."""
-    from .results_page import write_results_page
+    from .report.page import write_results_page
 
     loaded = load_config(configfile, config)
     write_results_page(loaded, results_folder(results, loaded), output)
@@ -355,7 +355,7 @@ def verify(
     data: Annotated[Path, typer.Option(help="Prepared data sets.")] = Path("data/prepared"),
 ) -> None:
     """Compare files with the hashes recorded of them; show what made each number."""
-    from .verify import verify as verify_results
+    from .report.verify import verify as verify_results
 
     runs, numbers, problems = verify_results(results, data)
     for table in (runs, numbers):
@@ -375,7 +375,7 @@ def measured_times(
     results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
 ) -> None:
     """Collect how long runs took: what estimates of the time are made from."""
-    from .timing import write_measured_times
+    from .report.timing import write_measured_times
 
     write_measured_times(results, output)
 

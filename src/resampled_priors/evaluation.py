@@ -1,21 +1,16 @@
 """Test metrics: the importance-weighted NLL, the ELBO and its parts, with standard errors."""
 
 import math
-from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
-from .checkpoints import Checkpoint
-from .configuration import Config
-from .files import ResampledPriorsError, sha256
+from .errors import ResampledPriorsError
 from .lars import MAX_BLOCK
-from .models import LatentVariableModel, build_model
-from .partition import ZEstimate, estimate_z
+from .lars.normalizer import ZEstimate, estimate_z
+from .models import LatentVariableModel
 from .progress import progress_bar
-from .records import read_run, read_z
+from .runs.checkpoints import Checkpoint
 
 # Latent samples decoded, and proposals drawn, at a time: what stays in a core's cache, and what
 # fills a GPU. They bound the memory, whatever K and S are.
@@ -136,71 +131,3 @@ def estimate_model_z(
         )
     part.log_z.fill_(estimate.log_mean)
     return estimate
-
-
-def load_model(settings: Config, weights: Path, device: str = "cpu") -> LatentVariableModel:
-    """The model of resolved settings with the weights of a safetensors file, in eval mode.
-
-    Raises:
-        ResampledPriorsError: a file that is missing, damaged, or of another model.
-    """
-    model = build_model(settings)
-    try:
-        model.load_state_dict(load_file(weights))
-    except FileNotFoundError as error:
-        raise ResampledPriorsError(f"{weights} is missing: train this run first") from error
-    except Exception as error:  # safetensors raises several types of its own
-        reason = next(iter(str(error).splitlines()), type(error).__name__)
-        raise ResampledPriorsError(
-            f"{weights} cannot be used ({reason}): delete it and train this run again"
-        ) from error
-    return model.eval().to(device)
-
-
-def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
-    """The trained model of a run folder, its estimated Z stored in it: to sample, rank and score.
-
-    Args:
-        folder: …/runs/DATASET/MODEL/PRIOR/seedN, with run.json, model.safetensors and, where
-            the run has an acceptance function, z.json.
-        device: where the model goes.
-
-    Returns:
-        the model in evaluation mode: ``prior`` (``sample``, ``log_prob``, ``distribution()``),
-        ``encode``, ``decode`` and ``log_weight_terms`` (log p(x|z), log p(z), log q(z|x), nats).
-
-    Raises:
-        ResampledPriorsError: a file of the run that is missing, damaged or of another model.
-
-    Examples:
-        >>> model = load_run("results/runs/dynamic_mnist/vae/lars/seed0")
-        >>> images = model.decode(model.prior.sample((4,)))  # pixel means in [0, 1]
-        >>> images.shape
-        torch.Size([4, 784])
-        >>> z, log_a = model.prior.distribution().sample_ranked(100)  # the highest a(z) first
-        >>> log_p_x_z, log_p_z, log_q_z = model.log_weight_terms(images.round(), num_samples=10)
-        >>> (log_p_x_z + log_p_z - log_q_z).mean(0).shape  # the ELBO of each image, in nats
-        torch.Size([4])
-    """
-    folder = Path(folder)
-    model, run = load_trained(folder / "model.safetensors", device)
-    part = model.resampled_part()
-    if part is not None:
-        part.log_z.fill_(read_z(folder, run)["log_z"])
-    return model
-
-
-def load_trained(weights: Path, device: str = "cpu") -> tuple[LatentVariableModel, dict[str, Any]]:
-    """A run's trained model, its Z not yet stored in it, and the run.json beside the weights.
-
-    Raises:
-        ResampledPriorsError: one that is missing or damaged, or the one not of the other.
-    """
-    run = read_run(weights.parent)
-    model = load_model(run["settings"], weights, device)
-    if sha256(weights) != run["model_sha256"]:
-        raise ResampledPriorsError(
-            f"{weights.parent / 'run.json'} is not of {weights.name} beside it: "
-            "train the run again"
-        )
-    return model, run

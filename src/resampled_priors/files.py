@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, and the one error type meant for the user's eyes."""
+"""Files that are either whole or absent."""
 
 import hashlib
 import json
@@ -9,9 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-
-class ResampledPriorsError(Exception):
-    """An error the user can act on: one line that says what is wrong and what to do about it."""
+from .errors import ResampledPriorsError
 
 
 @contextmanager

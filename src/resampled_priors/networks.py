@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from . import onednn
+from .machine import linear as onednn
 
 
 class Linear(nn.Linear):

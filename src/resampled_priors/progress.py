@@ -9,7 +9,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from .files import ResampledPriorsError
+from .errors import ResampledPriorsError
 
 
 class _Lines:

@@ -25,7 +25,7 @@ from torch.distributions import (
 
 from .files import atomic_write
 from .lars import ResampledPrior, log_resampled_density
-from .partition import estimate_z
+from .lars.normalizer import estimate_z
 from .priors import build_prior
 
 

@@ -13,10 +13,10 @@ import pytest
 import yaml
 from cluster import ask, missing_programs, slurm
 
-from resampled_priors.evaluation import load_run
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import read_json
-from resampled_priors.runs import estimate_run_z, evaluate_run, train_run
+from resampled_priors.runs.load import load_run
+from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
 
 ROOT = Path(__file__).parents[2]
 OVERLAY = {
@@ -36,7 +36,7 @@ RUN = Run("digits", "vae", "lars_T2", 0)
 TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}
-from resampled_priors import checkpoints
+from resampled_priors.runs import checkpoints
 checkpoints.CHECKPOINT_SECONDS = 0.2
 from resampled_priors.cli import main
 main()

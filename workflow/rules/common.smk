@@ -11,8 +11,8 @@ from snakemake.exceptions import WorkflowError
 
 try:
     from resampled_priors import experiment
-    from resampled_priors.files import ResampledPriorsError
-    from resampled_priors.locks import hold_workflow
+    from resampled_priors.errors import ResampledPriorsError
+    from resampled_priors.runs.locks import hold_workflow
 except ImportError as error:
     raise WorkflowError(
         f"the package resampled-priors is not installed here ({error}): run 'make demo', "

@@ -1,0 +1,1 @@
+"""Data sets: raw files, readers, prepared files."""

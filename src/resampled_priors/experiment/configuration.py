@@ -1,0 +1,166 @@
+"""Reading a config: files laid over one another, the schema, and errors that name the key.
+
+Nothing here imports torch: Snakemake reads this module at every start.
+"""
+
+import difflib
+import hashlib
+import math
+import symtable
+from collections.abc import Iterable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from ..errors import ResampledPriorsError
+
+Config = dict[str, Any]
+
+
+def merge(base: Config, overlay: Config) -> Config:
+    """``base`` with ``overlay`` laid over it, mapping by mapping, as Snakemake does."""
+    merged = dict(base)
+    for key, value in overlay.items():
+        both = isinstance(value, dict) and isinstance(merged.get(key), dict)
+        merged[key] = merge(merged[key], value) if both else value
+    return merged
+
+
+def read_config(paths: list[Path], values: list[str]) -> Config:
+    """The config files laid over one another, then ``key=value`` pairs; not yet checked.
+
+    Raises:
+        ResampledPriorsError: a file that is missing or not YAML, or a pair that is none.
+    """
+    config: Config = {}
+    for path in paths:
+        try:
+            config = merge(config, yaml.safe_load(Path(path).read_text(encoding="utf-8")) or {})
+        except Exception as error:  # YAML's readers of dates and numbers raise what they like
+            reason = " ".join(str(error).split())
+            raise ResampledPriorsError(
+                f"config file {path} cannot be read: {reason}: "
+                "correct it, or name another with --configfile"
+            ) from error
+    for pair in values:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise ResampledPriorsError(f"--config wants KEY=VALUE, got '{pair}'")
+        try:
+            config = merge(config, {key: yaml.safe_load(value)})
+        except Exception as error:
+            reason = " ".join(str(error).split())
+            raise ResampledPriorsError(f"--config {pair} is not YAML: {reason}") from error
+    return config
+
+
+@cache
+def _validator() -> jsonschema.Draft202012Validator:
+    schema = yaml.safe_load(files(__package__).joinpath("config.schema.yaml").read_text())
+    draft = jsonschema.Draft202012Validator
+    # JSON schema takes 10.0 for an integer and YAML's .nan and .inf for numbers.
+    types = draft.TYPE_CHECKER.redefine_many(
+        {
+            "integer": lambda _, value: type(value) is int,
+            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+        }
+    )
+    return jsonschema.validators.extend(draft, type_checker=types)(schema)
+
+
+def check_schema(config: Config) -> None:
+    """Check the form of a whole config: keys, types, ranges.
+
+    Raises:
+        ResampledPriorsError: one line that names the key and the remedy.
+    """
+    message = _first_message(_validator().iter_errors(config))
+    if message is not None:
+        raise ResampledPriorsError(f"config: {message}")
+
+
+def check_settings(settings: Any, command: str) -> None:
+    """Check the form of --settings, a command's resolved settings: keys, types, ranges.
+
+    Raises:
+        ResampledPriorsError: one line that names the key and the remedy.
+    """
+    message = what_is_wrong(settings, f"{command}_settings")
+    if message is not None:
+        raise ResampledPriorsError(f"--settings: {message}")
+
+
+def what_is_wrong(value: Any, definition: str) -> str | None:
+    """The first thing wrong in what should be as one of the schema's definitions; or None."""
+    return _first_message(_validator().descend(value, {"$ref": f"#/$defs/{definition}"}))
+
+
+def _first_message(errors: Iterable[jsonschema.ValidationError]) -> str | None:
+    try:
+        found = sorted(errors, key=lambda error: list(map(str, error.path)))
+    except RecursionError:
+        return "an entry contains itself: write it out"
+    return _schema_message(found[0]) if found else None
+
+
+def _schema_message(error: jsonschema.ValidationError) -> str:
+    if error.context:  # of several alternatives, the one that came closest
+        best = jsonschema.exceptions.best_match([error])
+        error = best if best is not None else error
+    place = ".".join(str(part) for part in error.absolute_path)
+    if error.validator == "additionalProperties":
+        known = list(error.schema.get("properties", {}))
+        unknown = [key for key in error.instance if key not in known]
+        full = ".".join(filter(None, [place, str(unknown[0])]))
+        return f"unknown key '{full}': {suggestion(str(unknown[0]), known)}"
+    if error.validator == "not":
+        return f"{place}: this key does not belong here: remove it"
+    hint = error.schema.get("description", "")
+    if error.validator == "required":
+        remedy = f"add it; it is {hint}" if hint else "add it"
+        return f"{place or 'the top level'}: {error.message}: {remedy}"
+    message = f"{place or 'the top level'}: {error.message}"
+    return f"{message}; it is {hint}" if hint else message
+
+
+def suggestion(name: str, known: list[str]) -> str:
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.65)
+    return f"did you mean '{close[0]}'?" if close else f"use one of {', '.join(known)}"
+
+
+def lookup(config: Config, section: str, name: str, place: str) -> Config:
+    """``config[section][name]``, or an error that names the place and what is known."""
+    if name not in config[section]:
+        known = list(config[section])
+        raise ResampledPriorsError(
+            f"config: {place}: unknown {section.removesuffix('s')} '{name}': "
+            f"{suggestion(str(name), known)} (defined under {section})"
+        )
+    return config[section][name]
+
+
+def own_code_sha256(family: str, place: str) -> str:
+    """The hash of the file of FILE.py:CLASS, which is looked into for the class but not run.
+
+    Raises:
+        ResampledPriorsError: a file that is missing or not Python, or defines no such class.
+    """
+    file, _, name = family.rpartition(":")
+    try:
+        source = Path(file).read_bytes()
+        symbols = symtable.symtable(source, file, "exec").get_symbols()
+    except (OSError, SyntaxError, ValueError) as error:
+        raise ResampledPriorsError(
+            f"config: {place}: {file} cannot be read as Python ({error}): "
+            "give the path of a Python file, from the working folder"
+        ) from error
+    known = [s.get_name() for s in symbols if s.is_assigned() or s.is_imported()]
+    if name not in known:
+        raise ResampledPriorsError(
+            f"config: {place}: {file} has no class {name}: {suggestion(name, known)}"
+        )
+    return hashlib.sha256(source).hexdigest()

@@ -1,0 +1,122 @@
+"""p_T and p_∞ as a distribution: to score, to sample, to rank proposals."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
+
+from .density import MIN_LOG_Z, LogAcceptance, check_truncation, log_resampled_density
+from .sampler import sample_resampled
+
+
+class ResampledDistribution(Distribution):
+    """p_T or p_∞ for a given proposal, acceptance function and Z.
+
+    Its samples are not reparameterised (``has_rsample`` is False): acceptance is a decision.
+
+    Args:
+        proposal: a distribution with an empty batch shape, or a zuko lazy one.
+        log_a: z (..., *event_shape) -> log a(z) (...), at most 0.
+        truncation: T ≥ 1; None gives p_∞.
+        log_z: log Z in nats, needed by ``log_prob`` and ``expected_proposals`` only.
+
+    Raises:
+        ValueError: truncation below 1; a proposal with a batch shape; log_z missing where needed.
+
+    Source: eq. 3 and 4; the sampler is that of section 2.
+
+    Examples:
+        >>> from torch.distributions import Independent, Normal
+        >>> proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
+        >>> p = ResampledDistribution(proposal, AcceptanceFunction(2), truncation=100, log_z=-0.7)
+        >>> p.sample((5,)).shape
+        torch.Size([5, 2])
+        >>> p.log_prob(torch.zeros(3, 2)).shape
+        torch.Size([3])
+        >>> z, log_acceptance = p.sample_ranked(1_000)
+        >>> bool(log_acceptance[0] >= log_acceptance[-1])
+        True
+    """
+
+    arg_constraints: dict = {}
+    has_rsample = False
+
+    def __init__(
+        self,
+        proposal: Distribution | nn.Module,
+        log_a: LogAcceptance,
+        truncation: int | None = 100,
+        log_z: Tensor | float | None = None,
+    ) -> None:
+        check_truncation(truncation)
+        self.proposal: Distribution = proposal() if isinstance(proposal, nn.Module) else proposal
+        if self.proposal.batch_shape:
+            raise ValueError(
+                f"the proposal has batch shape {tuple(self.proposal.batch_shape)}; wrap it in "
+                "torch.distributions.Independent so that one event is one z"
+            )
+        self.log_a = log_a
+        self.truncation = truncation
+        self._log_z = None if log_z is None else torch.as_tensor(log_z)
+        super().__init__(event_shape=self.proposal.event_shape, validate_args=False)
+
+    def expand(
+        self, batch_shape: Sequence[int], _instance: Distribution | None = None
+    ) -> "ResampledDistribution":
+        """The same distribution for each element of a batch, their samples independent."""
+        new = self._get_checked_instance(ResampledDistribution, _instance)
+        for name in ("proposal", "log_a", "truncation", "_log_z"):
+            setattr(new, name, getattr(self, name))
+        batch_shape = torch.empty(self.batch_shape).expand(batch_shape).shape
+        Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
+        return new
+
+    @property
+    def support(self) -> torch.distributions.constraints.Constraint:
+        return self.proposal.support
+
+    @property
+    def log_z(self) -> Tensor:
+        """log Z, shape ()."""
+        if self._log_z is None:
+            raise ValueError("log_z is not known: pass log_z=estimate_z(proposal, log_a).log_mean")
+        return self._log_z
+
+    @property
+    def expected_proposals(self) -> Tensor:
+        """Expected candidates per sample: (1 − (1−Z)^T) / Z, or 1/Z untruncated; shape ()."""
+        log_z = self.log_z.double().clamp(min=MIN_LOG_Z)
+        if self.truncation is None:
+            return (-log_z).exp()
+        log_alpha = self.truncation * torch.log1p(-log_z.exp().clamp(max=1 - 1e-16))
+        return -torch.expm1(log_alpha) / log_z.exp()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p_T(z) in nats: (..., *event_shape) -> (...), broadcast to the batch shape."""
+        density = log_resampled_density(
+            self.proposal.log_prob(value), self.log_a(value), self.log_z, self.truncation
+        )
+        return density.expand(torch.broadcast_shapes(density.shape, self.batch_shape))
+
+    @torch.no_grad()
+    def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
+        """Exact samples, shape (*sample_shape, *batch_shape, *event_shape)."""
+        guess = None if self._log_z is None else float(self.expected_proposals)
+        shape = (*sample_shape, *self.batch_shape)
+        samples, _ = sample_resampled(
+            self.proposal, self.log_a, math.prod(shape), self.truncation, guess
+        )
+        return samples.reshape(*shape, *self.event_shape)
+
+    @torch.no_grad()
+    def sample_ranked(self, num_proposals: int) -> tuple[Tensor, Tensor]:
+        """Proposals sorted by a(z), highest first, and their log a(z), as in Fig. 3 and D.5–D.9.
+
+        Returns:
+            z, shape (num_proposals, *event_shape), and log a(z), shape (num_proposals,).
+        """
+        z = self.proposal.sample((num_proposals,))
+        log_acceptance, order = self.log_a(z).sort(descending=True)
+        return z[order], log_acceptance

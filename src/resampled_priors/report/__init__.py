@@ -1,0 +1,1 @@
+"""Tables, figures, and what else is made from runs."""

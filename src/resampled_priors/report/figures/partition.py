@@ -1,0 +1,66 @@
+"""Fig. A.2: the estimate of Z against the number of proposals it is made from."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+
+from ...lars.normalizer import running_z_estimates
+from .inputs import open_run
+from .style import COLUMN, TARGET, Numbers, new_figure
+
+FIRST = 1_000  # proposals in the first estimate shown
+LARGEST_BATCH = 100_000
+PER_DECADE = 100
+
+
+def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
+    """Z_S (eq. A.18) and its standard error at about evenly spaced log S.
+
+    Args:
+        settings: ``runs`` (one folder), ``num_samples`` (the last S), ``seed``, ``device``.
+    """
+    (run,) = settings["runs"]
+    part = open_run(results, run, settings["device"]).resampled_part()
+    torch.manual_seed(settings["seed"])
+    num_samples = settings["num_samples"]
+    batch_size = min(LARGEST_BATCH, max(FIRST, num_samples // 10_000))
+    rows = []
+    due = 0.0
+    estimates = running_z_estimates(part.proposal, part.log_a, num_samples, batch_size)
+    for estimate in estimates:
+        if estimate.num_samples >= min(due, num_samples):
+            rows.append((estimate.num_samples, estimate.mean, estimate.standard_error))
+            due = estimate.num_samples * 10 ** (1 / PER_DECADE)
+    samples, z, standard_error = np.array(rows).T
+    return {"samples": samples, "z": z, "standard_error": standard_error}
+
+
+def draw_figA2(numbers: Numbers) -> Figure:
+    """The running estimate with a band of two standard errors on a logarithmic axis of S."""
+    samples, z, error = (numbers[key] for key in ("samples", "z", "standard_error"))
+    figure = new_figure(0.7 * COLUMN, 1.7)
+    axes = figure.subplots()
+    axes.fill_between(
+        samples, z - 2 * error, z + 2 * error, color=TARGET, alpha=0.2, lw=0, label=r"$\pm 2$ s.e."
+    )
+    axes.plot(samples, z, color=TARGET, lw=0.9, label="$Z_S$")
+    axes.axhline(z[-1], color="black", lw=0.6, ls=":")
+    # The first estimates would squeeze the rest into a line: the axis holds the band from 100
+    # times their number of samples on.
+    late = samples >= min(100 * samples[0], samples[-1] / 10)
+    reach = np.abs(z[late] - z[-1]) + 2 * error[late]
+    axes.set_ylim(max(0.0, z[-1] - 1.5 * reach.max()), z[-1] + 1.5 * reach.max())
+    axes.set_xscale("log")
+    axes.set(
+        xlim=(samples[0], samples[-1]),
+        xlabel="number $S$ of samples used to estimate $Z$",
+        ylabel="estimate $Z_S$ of $Z$",
+    )
+    decimals = max(0, math.ceil(-math.log10(error[-1]))) if error[-1] > 0 else 6
+    axes.set_title(f"$Z$ = {z[-1]:.{decimals}f} ± {error[-1]:.{decimals}f}")
+    axes.legend(loc="upper right")
+    return figure

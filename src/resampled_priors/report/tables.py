@@ -1,0 +1,250 @@
+"""Tables: ours beside the paper's, as tidy CSV, Markdown, LaTeX and HTML."""
+
+import html
+import math
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from ..errors import ResampledPriorsError
+from ..experiment import Cell, Config, Run, paper_number
+from ..files import atomic_write, read_json
+from ..runs.records import check_same_model
+
+MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
+COSTS = ("iterations", "num_importance_samples", "num_z_samples")
+MANY = "; "  # between several names in one field: folders and devices can hold spaces
+MARKS = {
+    "unverified": ("°", "made from data files that are not the published ones"),
+    "uncertain": ("†", f"standard error of log Z above {MAX_LOG_Z_ERROR} nats"),
+    "quoted": ("‡", "quoted, not measured here"),
+    "missing": ("—", "not run yet"),
+}
+
+
+@cache
+def paper_values() -> dict[str, dict[str, dict[str, float]]]:
+    """The paper's numbers: table -> dataset/model/prior -> metric -> value."""
+    return yaml.safe_load(files(__package__).joinpath("paper_values.yaml").read_text())
+
+
+def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
+    """One row a cell, full precision: what the CSV holds.
+
+    Columns: where the cell stands (``row``, ``column``, coordinates, ``metric``); ``ours``, the
+    mean over the seeds that are there, and ``standard_error`` over them; ``paper`` and
+    ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing.
+    """
+    return pd.DataFrame(
+        [table_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]]
+    )
+
+
+def table_row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, Any]:
+    """One row of ``table_rows``."""
+    row: dict[str, Any] = {"table": name, **vars(cell), "ours": math.nan}
+    values = paper_values().get(name, {}).get(cell.coordinates, {})
+    row["paper"] = values.get(cell.metric, math.nan)
+    if not cell.measured:
+        return row | {"missing": ""}
+    folders = {s: results / Run(cell.dataset, cell.model, cell.prior, s).folder for s in seeds}
+    there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
+    row["missing"] = MANY.join(str(folders[s]) for s in seeds if s not in there)
+    if not there:
+        return row
+    metrics = pd.DataFrame([_read(folder, cell.metric) for folder in there.values()])
+    row["ours"] = metrics[cell.metric].mean()
+    row["standard_error"] = metrics[cell.metric].sem() if len(metrics) > 1 else math.nan
+    row["difference"] = row["ours"] - row["paper"]
+    row["seeds"] = " ".join(map(str, there))
+    row["log_z_se"] = metrics["log_z_se"].max()
+    for key in COSTS:
+        row[key] = metrics[key].max()
+    row["device"] = MANY.join(sorted(set(metrics["device"])))
+    row["verified"] = bool(metrics["verified"].all())
+    return row
+
+
+def _read(folder: Path, metric: str) -> dict[str, Any]:
+    metrics, run = read_json(folder / "metrics.json"), read_json(folder / "run.json")
+    try:
+        check_same_model(folder / "metrics.json", metrics, run, "evaluate the run again")
+        verified = all(file["verified"] for file in run["data"])
+        values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
+        precision = run["settings"]["training"].get("precision", "float32")
+        device = metrics["device"] + (
+            "" if precision == "float32" else f" (trained in {precision})"
+        )
+        return {**values, "device": device, "verified": verified}
+    except (KeyError, TypeError, ValueError) as error:
+        raise ResampledPriorsError(
+            f"{folder}: metrics.json or run.json lacks {error}: delete both and run it again"
+        ) from error
+
+
+# ---- what the reader sees -----------------------------------------------------------------
+
+
+def format_value(metric: str, value: float) -> str:
+    """Two decimals for nats; three significant digits for Z."""
+    if metric != "z":
+        return f"{value:.2f}"
+    return "1" if value == 1 else f"{value:.3g}"
+
+
+def cell_text(row: pd.Series) -> str:
+    """A cell as it is read: ours (the paper's; the difference), and its marks."""
+    metric = row["metric"]
+    if pd.isna(row["ours"]):
+        if pd.notna(row["quoted"]):
+            return format_value(metric, row["quoted"]) + MARKS["quoted"][0]
+        paper = "" if pd.isna(row["paper"]) else f" ({format_value(metric, row['paper'])})"
+        return MARKS["missing"][0] + paper
+    text = format_value(metric, row["ours"])
+    if pd.notna(row["standard_error"]):
+        one_digit = float(f"{row['standard_error']:.1g}")
+        text += f" ± {one_digit:g}"  # 10, not 1e+01
+    text += "" if row["verified"] else MARKS["unverified"][0]
+    text += MARKS["uncertain"][0] if row["log_z_se"] > MAX_LOG_Z_ERROR else ""
+    if pd.notna(row["paper"]):
+        sign = "+" if row["difference"] >= 0 else "−"
+        difference = f"{sign}{format_value(metric, abs(row['difference']))}"
+        text += f" ({format_value(metric, row['paper'])}; {difference})"
+    return text
+
+
+def layout(rows: pd.DataFrame, text: Callable[[pd.Series], str] = cell_text) -> pd.DataFrame:
+    """The table as it is read: cells as text, rows and columns in the order of the config."""
+    texts = rows.assign(text=rows.apply(text, axis=1))
+    wide = texts.pivot(index="row", columns="column", values="text").fillna("")
+    wide = wide.loc[rows["row"].unique(), rows["column"].unique()]
+    return wide.rename_axis(index=None, columns=None)
+
+
+def caption(spec: Config, rows: pd.DataFrame) -> str:
+    """Title, what a cell shows, and the budget, samples, seeds and devices of what is there."""
+    sentences = [f"{spec['caption']}.", "Each cell: ours (the paper's; the difference)."]
+    if "iterations" in rows and rows["ours"].notna().any():
+        there = rows[rows["ours"].notna()]
+        devices = sorted({d for names in there["device"] for d in names.split(MANY)})
+        sentences.append(
+            f"Budget {spec['budget']}: {_range(there['iterations'])} iterations, "
+            f"K = {_range(there['num_importance_samples'])} importance samples, "
+            f"S up to {_range(there['num_z_samples'].nlargest(1))} samples for Z, "
+            f"seeds {', '.join(map(str, spec['seeds']))}, on {', '.join(devices)}."
+        )
+    return " ".join(sentences)
+
+
+def _range(values: pd.Series) -> str:
+    low, high = int(values.min()), int(values.max())
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
+
+
+def notes(rows: pd.DataFrame, text: str) -> list[str]:
+    """A line for each mark that the text uses, and one for the runs that are missing."""
+    lines = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in text]
+    missing = sorted({f for names in rows["missing"] for f in names.split(MANY) if f})
+    if missing:
+        lines.append("Missing runs: " + ", ".join(missing))
+    return lines
+
+
+LATEX_SYMBOLS = {
+    "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "°": r"$^\circ$", "†": r"$^\dagger$",
+    "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
+    "ε": r"$\varepsilon$", "×": r"$\times$",
+}  # fmt: skip
+HTML_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8"/>
+<title>Table {number}</title>
+<style>
+body {{ font: 14px sans-serif; margin: 1.5em; }}
+p {{ max-width: 60em; }}
+table {{ border-collapse: collapse; border-block: 2px solid; }}
+th, td {{ padding: 0.3em 0.8em; text-align: right; }}
+thead th {{ border-bottom: 1px solid; }}
+tbody th {{ text-align: left; font-weight: normal; }}
+</style>
+</head>
+<body>
+<p><b>Table {number}.</b> {heading}</p>
+{table}
+{notes}
+</body>
+</html>
+"""
+FIT_TO_PAGE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
+
+
+def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
+    """A whole document that compiles as it is (booktabs)."""
+    escape = {letter: rf"\{letter}" for letter in "_%&#${}"} | LATEX_SYMBOLS
+
+    def latex(text: str) -> str:
+        return "".join(escape.get(letter, letter) for letter in text)
+
+    wide = wide.rename(index=latex, columns=latex).map(latex)
+    tabular = wide.to_latex(escape=False, column_format="l" + "r" * wide.shape[1])
+    below = "\n\n".join(latex(line) for line in lines)
+    return "\n".join(
+        [
+            r"\documentclass{article}",
+            r"\usepackage{booktabs,graphicx}",
+            r"\usepackage[landscape,margin=15mm]{geometry}",
+            r"\pagestyle{empty}",
+            r"\begin{document}",
+            r"\centering\small",
+            latex(heading) + r"\par\medskip",
+            FIT_TO_PAGE + "{%",
+            tabular.strip() + r"}\par\medskip",
+            r"\raggedright\footnotesize",
+            below,
+            r"\end{document}",
+            "",
+        ]
+    )
+
+
+def to_html(wide: pd.DataFrame, number: str, heading: str, lines: list[str]) -> str:
+    """A page that stands alone: what the workflow's report shows."""
+    return HTML_PAGE.format(
+        number=html.escape(number),
+        heading=html.escape(heading),
+        table=wide.to_html(border=0),
+        notes="\n".join(f"<p>{html.escape(line)}</p>" for line in lines),
+    )
+
+
+def write_table(name: str, spec: Config, results: Path) -> None:
+    """Write NAME.csv, NAME.md, NAME.tex and NAME.html to the results folder.
+
+    Args:
+        spec: ``experiment.resolve_table``.
+
+    Raises:
+        ResampledPriorsError: a damaged file among the runs, or a folder that cannot be written.
+    """
+    rows = table_rows(name, spec, results)
+    wide, heading = layout(rows), caption(spec, rows)
+    lines = notes(rows, wide.to_string())
+    number = paper_number(name)
+    title = f"**Table {number}.** {heading}"
+    markdown = "\n\n".join([title, wide.to_markdown(disable_numparse=True), *lines]) + "\n"
+    with atomic_write(results / f"{name}.csv") as temporary:
+        rows.to_csv(temporary, index=False)
+    texts = {
+        "md": markdown,
+        "tex": to_latex(wide, heading, lines),
+        "html": to_html(wide, number, heading, lines),
+    }
+    for suffix, text in texts.items():
+        with atomic_write(results / f"{name}.{suffix}") as temporary:
+            temporary.write_text(text, encoding="utf-8")

@@ -1,0 +1,1 @@
+"""Training: objectives, schedule, the loop."""

@@ -1,0 +1,296 @@
+"""Every figure of the paper: its numbers against something independent, and the files it gives."""
+
+import math
+import re
+from pathlib import Path
+
+import matplotlib.image
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
+
+from resampled_priors.errors import ResampledPriorsError
+from resampled_priors.files import sha256, write_json
+from resampled_priors.models import build_model
+from resampled_priors.report.figures import (
+    FIGURES,
+    latent_space,
+    make_figure,
+    ranked,
+    redraw_figure,
+)
+from resampled_priors.runs.load import load_run
+from resampled_priors.runs.steps import estimate_run_z
+from resampled_priors.toy import train_toy
+
+PAPER = {"fig1", "fig2", "fig3", "figA1", "figA2", *(f"figD{n}" for n in range(3, 15))}
+
+NORMAL = {"family": "standard_normal"}
+LARS = {"family": "lars", "proposal": NORMAL, "truncation": 100, "smoothing": 0.1}
+LARS |= {"num_proposals": 64}
+OUTPUT = {"hidden": [20, 20], "truncation": 100, "smoothing": 0.1, "num_proposals": 64}
+MODELS = {
+    "vae": {"family": "vae", "latent_size": 50},
+    "vae_2d": {"family": "vae", "latent_size": 2},
+    "vae_resampled_output": {
+        "family": "vae_resampled_output",
+        "latent_size": 50,
+        "output": OUTPUT,
+    },
+}
+PRIORS = {
+    "standard": NORMAL,
+    "lars": {**LARS, "hidden": [100, 100]},
+    "lars_20-20": {**LARS, "hidden": [20, 20]},
+    "lars_posthoc": {**LARS, "hidden": [100, 100], "base": "standard"},
+}
+TOYS = {
+    "lars_1d": ("mixture_1d", {**LARS, "hidden": [10, 10]}),
+    "lars_10-10": ("gaussian_grid", {**LARS, "hidden": [10, 10]}),
+    "lars_10": ("gaussian_grid", {**LARS, "hidden": [10]}),
+    "realnvp": ("gaussian_grid", {"family": "realnvp", "layers": 2, "hidden": [4]}),
+}
+TOYS["lars_realnvp"] = ("gaussian_grid", {**TOYS["lars_10"][1], "proposal": TOYS["realnvp"][1]})
+
+GROUPS = {"groups": ["highest", "random", "lowest"], "grid": [2, 3], "num_proposals": 200}
+VAE_LARS = "runs/digits/vae/lars/seed0"
+VAE_2D = "runs/digits/vae_2d/lars/seed0"
+SETTINGS = {
+    "fig1": {"toys": ["lars_1d"]},
+    "fig2": {"toys": ["lars_10-10", "lars_10", "lars_realnvp"]},
+    "fig3": {**GROUPS, "groups": ["highest", "lowest"], "runs": [VAE_LARS]},
+    "figA1": {},
+    "figA2": {"runs": [VAE_LARS], "num_samples": 20_000},
+    "figD3": {"toys": ["lars_10-10", "lars_10"]},
+    "figD4": {"toys": ["realnvp", "lars_realnvp"]},
+    "figD5": {**GROUPS, "groups": ["highest", "lowest"], "runs": [VAE_LARS]},
+    "figD6": {**GROUPS, "runs": [VAE_LARS] * 3},
+    "figD7": {**GROUPS, "groups": [], "runs": [VAE_LARS] * 2},
+    "figD8": {**GROUPS, "runs": ["runs/digits/vae/lars_posthoc/seed0"]},
+    "figD9": {**GROUPS, "runs": ["runs/digits/vae_resampled_output/standard/seed0"]},
+    "figD10": {"runs": ["runs/digits/vae_2d/standard/seed0"], "kl_samples": 500},
+    "figD11": {"runs": [VAE_2D], "kl_samples": 500},
+    "figD12": {"runs": ["runs/digits/vae_2d/lars_20-20/seed0"], "kl_samples": 500},
+    "figD13": {"runs": ["runs/digits/vae_2d/lars_posthoc/seed0"], "kl_samples": 500},
+    "figD14": {"runs": ["runs/digits/vae_2d/standard/seed0", VAE_2D]},
+}
+SETTINGS = {
+    name: settings | {"seed": 0, "labels": ["digits"] * len(settings.get("runs", []))}
+    for name, settings in SETTINGS.items()
+}
+
+
+def make_run(results: Path, folder: str) -> None:
+    """A run folder with an untrained model; its a(z) is made steep, so that it has tails."""
+    _, _, model_name, prior_name, _ = Path(folder).parts
+    model_settings = {"name": model_name, **MODELS[model_name]}
+    settings = {"dataset": "digits", "model": model_settings, "seed": 0}
+    settings["prior"] = {"name": prior_name, **PRIORS[prior_name]}
+    torch.manual_seed(0)
+    model = build_model(settings)
+    if (part := model.resampled_part()) is not None:
+        part.log_a.network[-1].weight.data *= 5
+        part.log_a.network[-1].bias.data -= 2
+    (results / folder).mkdir(parents=True)
+    weights = results / folder / "model.safetensors"
+    save_file(model.state_dict(), weights)
+    about = {"model_sha256": sha256(weights)}
+    about |= {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
+    write_json(results / folder / "run.json", about)
+    estimate_run_z(results / folder, 20_000, None, "cpu")
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory):
+    """A results folder with every run and toy that the figures show, untrained or nearly so."""
+    folder = tmp_path_factory.mktemp("results")
+    for run in {run for settings in SETTINGS.values() for run in settings.get("runs", [])}:
+        make_run(folder, run)
+    for name, (target, prior) in TOYS.items():
+        settings = {"target": target, "prior": prior, "iterations": 3, "batch_size": 16}
+        train_toy(
+            name, {**settings, "learning_rate": 0.01, "seed": 0}, folder / "toy" / f"{name}.npz"
+        )
+    return folder
+
+
+@pytest.fixture(scope="module")
+def numbers(results, digits):
+    """Function from a figure's name to its saved numbers; the figure is made once."""
+
+    def get(name: str) -> dict[str, np.ndarray]:
+        if not (results / f"{name}.npz").exists():
+            make_figure(name, SETTINGS[name], results, digits.parent)
+        return dict(np.load(results / f"{name}.npz", allow_pickle=False))
+
+    return get
+
+
+def test_every_figure_of_the_paper_is_there():
+    assert set(FIGURES) == PAPER == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", sorted(PAPER))
+def test_a_figure_is_one_page_not_blank_and_can_be_redrawn(name, results, numbers):
+    numbers(name)
+    pdf = (results / f"{name}.pdf").read_bytes()
+    assert pdf.startswith(b"%PDF") and len(re.findall(rb"/Type /Page\b", pdf)) == 1
+    assert len(pdf) < 1_000_000
+    width = float(re.search(rb"/MediaBox \[ 0 0 ([0-9.]+)", pdf).group(1)) / 72
+    assert width <= 5.5 + 1e-6  # the paper's text width, inches
+    picture = matplotlib.image.imread(results / f"{name}.png")
+    assert picture[..., :3].std() > 0.02
+    before = (results / f"{name}.png").read_bytes()
+    redraw_figure(name, results)
+    assert (results / f"{name}.png").read_bytes() == before  # (a PDF may hold -0 in place of 0)
+
+
+def test_a_missing_run_or_toy_is_named_with_what_makes_it(tmp_path):
+    with pytest.raises(ResampledPriorsError, match=r"vae/lars/seed0 has no run.json.*snakemake"):
+        make_figure("fig3", SETTINGS["fig3"], tmp_path, tmp_path)
+    with pytest.raises(ResampledPriorsError, match="resampled-priors toy lars_1d"):
+        make_figure("fig1", SETTINGS["fig1"], tmp_path, tmp_path)
+    with pytest.raises(ResampledPriorsError, match="unknown figure 'fig4'"):
+        make_figure("fig4", {}, tmp_path, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- Fig. A.1, A.2 --------------------------------------------------------------------------
+
+
+def test_rejection_sampling_has_an_envelope_that_touches_the_target(numbers):
+    shown = numbers("figA1")
+    ratio = shown["q"] / (shown["m"] * shown["proposal"])
+    assert ratio.max() == pytest.approx(1)
+    step = shown["axis"][1] - shown["axis"][0]
+    assert shown["q"].sum() * step == pytest.approx(1, abs=1e-3)
+
+
+def test_the_running_estimate_of_z_ends_at_z(numbers, results):
+    shown = numbers("figA2")
+    assert shown["samples"][-1] == 20_000
+    assert (np.diff(shown["samples"]) > 0).all()
+    z = math.exp(load_run(results / VAE_LARS).prior.log_z)  # an independent estimate
+    assert abs(shown["z"][-1] - z) < 5 * math.sqrt(2) * shown["standard_error"][-1]
+
+
+# ---- ranked samples -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["figD8", "figD9"])
+def test_proposals_are_ranked_and_the_grids_hold_their_images(name, numbers):
+    shown = numbers(name)
+    log_a = shown["0/log_a"]
+    assert len(log_a) == 200 and (np.diff(log_a) <= 0).all() and log_a.max() <= 0
+    for group in GROUPS["groups"]:
+        assert shown[f"0/{group}/images"].shape == (6, 28, 28)
+        assert len(np.unique(shown[f"0/{group}/images"], axis=0)) == 6
+    np.testing.assert_array_equal(shown["0/highest/log_a"], log_a[:6])
+    np.testing.assert_array_equal(shown["0/lowest/log_a"], log_a[-6:])
+    assert np.isin(shown["0/random/log_a"], log_a).all()
+    assert shown["0/spread/images"].shape == (14, 28, 28)
+    assert shown["0/spread/log_a"][0] == log_a[-1] and shown["0/spread/log_a"][-1] == log_a[0]
+
+
+def test_the_images_are_decoded_from_the_proposals_they_are_ranked_by(results):
+    model = load_run(results / VAE_LARS)
+    torch.manual_seed(1)
+    log_a, decode = ranked.rank_proposals(model, 50)
+    torch.manual_seed(1)
+    z = model.prior.proposal_distribution().sample((50,))
+    with torch.no_grad():
+        best = z[model.prior.log_a(z).argmax()]
+        torch.testing.assert_close(decode(torch.tensor([0]))[0], model.decode(best))
+        torch.testing.assert_close(log_a[0], model.prior.log_a(best))
+
+
+def test_the_image_grid_reads_row_by_row_from_the_top():
+    images = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
+    grid = ranked.image_grid(images, 2, 3)
+    assert grid.shape == (2 * 29 - 1, 3 * 29 - 1)
+    assert [[grid[r * 29, c * 29] for c in range(3)] for r in range(2)] == [[0, 1, 2], [3, 4, 5]]
+    assert (grid[28] == ranked.GAP_GREY).all()
+
+
+@pytest.mark.parametrize(
+    ("log_value", "text"),
+    [
+        (math.log(2.6e-23), "2.60e-23"),
+        (math.log(0.995), "9.95e-01"),
+        (0.0, "1.00e+00"),
+        (math.log(9.999e-5), "1.00e-04"),
+        (-1000 * math.log(10) + math.log(3), "3.00e-1000"),  # far below the smallest float
+    ],
+)
+def test_values_below_the_smallest_float_are_printed(log_value, text):
+    assert ranked.scientific(log_value) == text
+
+
+def test_the_axis_of_values_holds_very_small_ones():
+    log_a = np.linspace(-0.01, -2000, 100)
+    shown = {"0/log_a": log_a, "0/log_z": np.array(-50.0), "0/variable": np.array("a(z)")}
+    axes = ranked.new_figure(3, 2).subplots()
+    ranked._value_panel(axes, shown | {"labels": np.array(["digits"])}, 0)
+    drawn = axes.lines[0].get_ydata()
+    assert np.isfinite(drawn).all() and drawn.min() == pytest.approx(-2000 / math.log(10))
+
+
+# ---- two-dimensional latent space -----------------------------------------------------------
+
+
+def test_the_aggregate_posterior_is_the_mixture_it_should_be(monkeypatch):
+    torch.manual_seed(0)
+    mean, log_std = torch.randn(300, 2) * 2, torch.randn(300, 2) - 2
+    points = torch.randn(70, 2) * 2
+    components = Independent(Normal(mean.double(), log_std.double().exp()), 1)
+    mixture = MixtureSameFamily(Categorical(torch.ones(300, dtype=torch.double)), components)
+    expected = mixture.log_prob(points.double())
+    torch.testing.assert_close(latent_space.log_mixture_density(points, mean, log_std), expected)
+    monkeypatch.setattr(latent_space, "BLOCK", 1_000)  # 3 points at a time
+    torch.testing.assert_close(latent_space.log_mixture_density(points, mean, log_std), expected)
+
+
+def test_mixture_density_keeps_its_digits_for_narrow_components():
+    mean, log_std = torch.tensor([[5.0, -5.0]]), torch.full((1, 2), math.log(1e-3))
+    at = mean + 1e-3
+    exact = -1.0 - math.log(2 * math.pi) - 2 * math.log(1e-3)
+    density = latent_space.log_mixture_density(at, mean, log_std).item()
+    # float32's spacing at 5 shifts the point by up to 2.4e-4 standard deviations
+    assert density == pytest.approx(exact, abs=1e-3)
+
+
+def test_samples_of_the_aggregate_posterior_have_its_moments():
+    torch.manual_seed(0)
+    mean, log_std = torch.tensor([[-1.0, 2.0], [3.0, 0.0]]), torch.zeros(2, 2)
+    z = latent_space.sample_mixture(mean, log_std, 20_000)
+    torch.testing.assert_close(z.mean(0), mean.mean(0), atol=0.1, rtol=0)
+    expected = 1 + mean.var(0, correction=0)
+    torch.testing.assert_close(z.var(0), expected, atol=0.2, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["figD10", "figD11"])
+def test_densities_integrate_to_one_and_the_kls_agree_with_quadrature(name, numbers):
+    shown = numbers(name)
+    cell = (shown["axis"][1] - shown["axis"][0]) ** 2
+    log_q = shown["log_q"].astype(float)
+    q = np.exp(log_q)
+    assert q.sum() * cell == pytest.approx(1, abs=0.02)
+    pairs = [("kl_proposal", "log_proposal")]
+    if "log_p" in shown:
+        assert np.exp(shown["log_p"].astype(float)).sum() * cell == pytest.approx(1, abs=0.03)
+        pairs.append(("kl", "log_p"))
+    for key, density in pairs:
+        quadrature = (q * (log_q - shown[density])).sum() * cell
+        value, error = shown[key]
+        assert abs(value - quadrature) < 5 * error + 0.05
+
+
+def test_the_scatter_plots_show_every_training_image(numbers):
+    shown = numbers("figD14")
+    for index in range(2):
+        assert shown[f"{index}/mean"].shape == (1297, 2)
+        assert set(shown[f"{index}/label"]) == set(range(10))
+    assert shown["titles"][0].startswith("standard prior")
+    assert "MLP[2−100−100−1]" in shown["titles"][1]

@@ -1,0 +1,279 @@
+"""Checkpoints: Z and NLL continue to the same bits, damage, what is kept, one process a run.
+
+Training's own are in test_training.py; real kills of real processes in test_kill_runs.py.
+"""
+
+import itertools
+import subprocess
+import sys
+import types
+from pathlib import Path
+
+import pytest
+import torch
+from torch.distributions import Laplace, LogNormal, Normal
+
+from resampled_priors import evaluation
+from resampled_priors.errors import ResampledPriorsError
+from resampled_priors.evaluation import importance_weighted_terms
+from resampled_priors.experiment import Run, load_config, resolve_run
+from resampled_priors.files import atomic_write
+from resampled_priors.lars import normalizer as partition
+from resampled_priors.lars.normalizer import estimate_z
+from resampled_priors.models import build_model
+from resampled_priors.runs import checkpoints
+from resampled_priors.runs.checkpoints import Checkpoint
+from resampled_priors.runs.locks import sole_user
+
+CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.fixture(params=[0, 3])
+def seconds(request, monkeypatch):
+    """Seconds between checkpoints, by a clock that runs one second between looks."""
+    ticks = itertools.count()
+    clock = types.SimpleNamespace(monotonic=lambda: float(next(ticks)))
+    monkeypatch.setattr(checkpoints, "time", clock)
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", request.param)
+    return request.param
+
+
+def counted(function, stop=None):
+    """The function, a list of its calls, and an end after so many of them."""
+    calls = []
+
+    def call(*arguments):
+        calls.append(arguments)
+        if stop is not None and len(calls) > stop:
+            raise Interrupted
+        return function(*arguments)
+
+    return call, calls
+
+
+# --- Z -------------------------------------------------------------------------------------
+
+
+def log_a(z):
+    return -(z**2) / 2
+
+
+ESTIMATES = {
+    "pairs": (Normal(0.3, 1.0), None),
+    "pairs, stopped by the error": (Laplace(0.0, 1.0), 0.02),
+    "no pairs": (LogNormal(0.0, 1.0), None),
+}
+
+
+@pytest.mark.parametrize("kind", ESTIMATES)
+def test_an_interrupted_estimate_of_z_ends_like_an_uninterrupted_one(
+    kind, seconds, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
+    proposal, target = ESTIMATES[kind]
+
+    def estimate(function, checkpoint=None):
+        torch.manual_seed(5)  # as the command does
+        return estimate_z(
+            proposal,
+            function,
+            2_390,
+            batch_size=100,
+            target_log_standard_error=target,
+            checkpoint=checkpoint,
+        )
+
+    whole, calls = counted(log_a)
+    expected = estimate(whole)
+    for stop in (9, 6, 4):
+        interrupted, _ = counted(log_a, stop)
+        with pytest.raises(Interrupted):
+            estimate(interrupted, Checkpoint(tmp_path, "estimate_z", {}))
+    rest, calls_of_the_rest = counted(log_a)
+    assert estimate(rest, Checkpoint(tmp_path, "estimate_z", {})) == expected
+    assert 0 < len(calls_of_the_rest) < len(calls)
+    assert (expected.num_samples < 2_390) == (target is not None)
+
+
+def test_an_estimate_killed_before_it_is_written_needs_no_more_samples(monkeypatch, tmp_path):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+    monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
+    for target in (None, 0.02):
+        proposal = Normal(0.0, 1.0)
+        options = {"batch_size": 100, "target_log_standard_error": target}
+        first, again = (counted(log_a) for _ in range(2))
+        estimates = [
+            estimate_z(
+                proposal,
+                function,
+                2_390,
+                checkpoint=Checkpoint(tmp_path, "estimate_z", options),
+                **options,
+            )
+            for function, _ in (first, again)
+        ]
+        assert estimates[0] == estimates[1]
+        assert len(first[1]) >= 20 and again[1] == []
+
+
+# --- NLL -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("num_samples", "turns", "stops"),
+    [(3, 7, (4, 1)), (25, 60, (20, 13))],  # three images at a time; three turns for each image
+)
+def test_an_interrupted_evaluation_ends_like_an_uninterrupted_one(
+    num_samples, turns, stops, seconds, monkeypatch, tmp_path
+):
+    monkeypatch.setitem(evaluation.ROWS, "cpu", 10)
+    torch.manual_seed(0)
+    model = build_model(resolve_run(CONFIG, Run("digits", "vae", "realnvp", 0))).eval()
+    images = torch.bernoulli(torch.full((20, 784), 0.3))
+
+    def terms(checkpoint=None):
+        torch.manual_seed(5)
+        return importance_weighted_terms(model, images, num_samples, False, checkpoint)
+
+    expected = terms()
+    original = model.log_weight_terms
+    for stop in stops:
+        model.log_weight_terms, _ = counted(original, stop)
+        with pytest.raises(Interrupted):
+            terms(Checkpoint(tmp_path, "evaluate", {}))
+    model.log_weight_terms, calls = counted(original)
+    continued = terms(Checkpoint(tmp_path, "evaluate", {}))
+    assert 0 < len(calls) < turns
+    for name, values in expected.items():
+        assert torch.equal(continued[name], values), name
+
+
+# --- files ---------------------------------------------------------------------------------
+
+
+def test_generators_and_time_are_restored(seconds, tmp_path):
+    torch.manual_seed(1)
+    checkpoint = Checkpoint(tmp_path, "train", {})
+    assert checkpoint.load() is None
+    checkpoint.save({"value": torch.ones(2)})
+    drawn, spent = torch.rand(3), checkpoint.seconds()
+    other = Checkpoint(tmp_path, "train", {})
+    torch.manual_seed(2)
+    assert torch.equal(other.load()["value"], torch.ones(2))
+    assert torch.equal(torch.rand(3), drawn)
+    assert other.seconds() >= spent - 1 > 0
+
+
+def test_other_inputs_and_other_steps_have_other_checkpoints(tmp_path):
+    one = Checkpoint(tmp_path, "train", {"settings": {"a": 1, "b": 2}, "data": "x"})
+    one.save({"value": 1})
+    same = Checkpoint(tmp_path, "train", {"data": "x", "settings": {"b": 2, "a": 1}})
+    assert same.load() == {"value": 1}
+    for step, inputs in (
+        ("evaluate", {"settings": {"a": 1, "b": 2}, "data": "x"}),
+        ("train", {"settings": {"a": 1, "b": 3}, "data": "x"}),
+        ("train", {"settings": {"a": 1, "b": 2}, "data": "y"}),
+    ):
+        assert Checkpoint(tmp_path, step, inputs).load() is None
+
+
+def test_clearing_removes_the_steps_own_and_the_empty_folder(tmp_path):
+    train = [Checkpoint(tmp_path, "train", {"seed": seed}) for seed in (0, 1)]
+    evaluate = Checkpoint(tmp_path, "evaluate", {})
+    for checkpoint in (*train, evaluate):
+        checkpoint.save({})
+        checkpoint.save({})
+    train[0].clear()
+    names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
+    assert names == {evaluate.newest.name, evaluate.older.name}
+    evaluate.clear()
+    assert list(tmp_path.iterdir()) == []
+    evaluate.clear()  # nothing there: nothing to do
+
+
+def test_a_failed_save_leaves_the_checkpoints_before_it(monkeypatch, tmp_path):
+    checkpoint = Checkpoint(tmp_path, "train", {})
+    for value in (1, 2):
+        checkpoint.save({"value": value})
+
+    def full(self, content):
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "write_bytes", full)
+        with pytest.raises(ResampledPriorsError, match="could not be written: No space left"):
+            checkpoint.save({"value": 3})
+    assert checkpoint.load() == {"value": 2}
+    checkpoint.newest.write_bytes(b"")
+    assert checkpoint.load() == {"value": 1}
+
+
+# --- one process a run ---------------------------------------------------------------------
+
+HOLD = """
+import sys
+from pathlib import Path
+from resampled_priors.runs.locks import sole_user
+with sole_user(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def holder(tmp_path):
+    """A process that is at work on the folder."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLD, tmp_path],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline() == "held\n"
+    yield process
+    process.kill()
+    process.wait()
+    process.stdout.close()
+
+
+def test_a_second_process_is_refused(holder, tmp_path):
+    with pytest.raises(ResampledPriorsError) as error, sole_user(tmp_path):
+        pass
+    assert str(error.value) == (
+        f"{tmp_path}: another process is at work on this run: wait for it, or end it"
+    )
+    holder.stdin.close()
+    holder.wait()
+    assert list(tmp_path.iterdir()) == []
+    with sole_user(tmp_path):
+        pass
+
+
+def test_a_killed_process_holds_nothing_and_its_remains_go(holder, tmp_path):
+    for path in (tmp_path / "model.safetensors", tmp_path / "checkpoint" / "train.0.pt"):
+        with atomic_write(path) as temporary:
+            temporary.write_text("whole")
+        with pytest.raises(KeyboardInterrupt), atomic_write(path) as temporary:
+            partial = temporary.with_name(temporary.name.replace(".part", "0.part"))
+            partial.write_text("half")  # as a kill would leave it
+            raise KeyboardInterrupt
+    holder.kill()
+    holder.wait()
+    assert (tmp_path / ".lock").exists()
+    with sole_user(tmp_path):
+        left = {path.name for path in tmp_path.rglob("*") if path.is_file()}
+        assert left == {".lock", "model.safetensors", "train.0.pt"}
+    assert not (tmp_path / ".lock").exists()
+
+
+def test_a_folder_that_cannot_be_written(tmp_path):
+    (tmp_path / "file").write_text("")
+    with (
+        pytest.raises(ResampledPriorsError, match="could not be written: Not a directory"),
+        sole_user(tmp_path / "file" / "run"),
+    ):
+        pass

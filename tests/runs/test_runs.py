@@ -1,0 +1,674 @@
+"""The steps of a run on disk, from Python and from the command line, and what they refuse."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from resampled_priors import cli
+from resampled_priors.data.prepare import load_dataset
+from resampled_priors.errors import ResampledPriorsError
+from resampled_priors.evaluation import evaluate
+from resampled_priors.experiment import Run, load_config, resolve_run
+from resampled_priors.files import read_json, sha256
+from resampled_priors.runs import checkpoints
+from resampled_priors.runs import steps as runs
+from resampled_priors.runs.load import load_run
+from resampled_priors.runs.locks import sole_user
+from resampled_priors.runs.steps import (
+    estimate_run_z,
+    evaluate_run,
+    train_run,
+    train_runs_together,
+)
+from resampled_priors.training import loop as training
+
+CONFIG_FILE = Path(__file__).parents[2] / "config.yaml"
+CONFIG = load_config([CONFIG_FILE])
+METRICS = {  # as the results' readers (tables, figures) know them
+    "nll",
+    "nll_se",
+    "elbo",
+    "kl",
+    "recons",
+    "z",
+    "z_se",
+    "log_z_se",
+    "num_importance_samples",
+    "num_z_samples",
+    "iterations",
+    "train_seconds",
+    "device",
+    "num_parameters",
+    "num_acceptance_parameters",
+    "num_prior_parameters",
+    "seed",
+}
+TIMINGS = {"train_seconds", "evaluate_seconds"}
+
+
+def settings_for(model="vae", prior="standard", seed=0, dataset="digits", iterations=3):
+    settings = resolve_run(CONFIG, Run(dataset, model, prior, seed))
+    settings["training"] |= {"iterations": iterations, "warm_up": 2}
+    return settings
+
+
+def make_run(folder, settings, data, base=None, num_samples=2, z_samples=2_000):
+    """All three steps, each as in a new process: with a generator of any state; the metrics."""
+    torch.seed()
+    train_run(folder, settings, data, base, "cpu")
+    torch.seed()
+    estimate_run_z(folder, z_samples, None, "cpu")
+    torch.seed()
+    evaluate_run(folder, data, num_samples, "cpu")
+    return read_json(folder / "metrics.json")
+
+
+def without_timings(metrics):
+    return {key: value for key, value in metrics.items() if key not in TIMINGS}
+
+
+@pytest.fixture(scope="module")
+def lars_run(digits, tmp_path_factory):
+    """A whole run with LARS; tests work on copies of it."""
+    folder = tmp_path_factory.mktemp("lars")
+    make_run(folder, settings_for(prior="lars"), digits)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def standard_run(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("standard")
+    make_run(folder, settings_for(), digits)
+    return folder
+
+
+@pytest.fixture
+def copy(lars_run, tmp_path):
+    return Path(shutil.copytree(lars_run, tmp_path / "run"))
+
+
+# --- what a run leaves ---------------------------------------------------------------------
+
+
+def test_a_run_leaves_its_five_files(lars_run):
+    assert {path.name for path in lars_run.iterdir()} == {
+        "run.json",
+        "model.safetensors",
+        "training.csv",
+        "z.json",
+        "metrics.json",
+    }
+
+
+def test_metrics(lars_run, standard_run):
+    metrics = read_json(lars_run / "metrics.json")
+    assert metrics.keys() >= METRICS
+    assert metrics["elbo"] == pytest.approx(metrics["kl"] + metrics["recons"])
+    assert metrics["nll"] <= metrics["elbo"]
+    z = read_json(lars_run / "z.json")
+    assert all(metrics[key] == z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples"))
+    assert 0 < metrics["z"] < 1
+    wanted = {
+        "num_importance_samples": 2,
+        "num_z_samples": 2_000,
+        "num_test_images": 300,
+        "iterations": 3,
+        "device": "cpu",
+        "num_parameters": 235_500 + 90_300 + 30_100 + 15_300 + 90_300 + 235_984,
+        "num_acceptance_parameters": 15_301,
+        "num_prior_parameters": 0,
+        "seed": 0,
+    }
+    assert {key: metrics[key] for key in wanted} == wanted
+    assert metrics["train_seconds"] > 0
+    plain = read_json(standard_run / "metrics.json")
+    assert plain.keys() == metrics.keys()
+    assert (plain["z"], plain["z_se"], plain["log_z_se"], plain["num_z_samples"]) == (1, 0, 0, 0)
+
+
+def test_provenance(lars_run, digits):
+    run = read_json(lars_run / "run.json")
+    assert run["settings"] == settings_for(prior="lars")
+    assert run.keys() >= {"git_commit", "git_dirty", "python", "machine", "threads"}
+    assert run["packages"]["torch"] == torch.__version__
+    assert {"resampled-priors", "zuko", "numpy"} <= run["packages"].keys()
+    assert len(run["data"]) == 1
+    assert run["data"][0].keys() == {"name", "sha256", "verified"}
+    assert run["data"] == load_dataset(digits).provenance
+    assert run["data"][0]["verified"] is True
+    assert run["data_sha256"] == sha256(digits)
+    assert run["model_sha256"] == sha256(lars_run / "model.safetensors")
+    assert (run["device"], run["iterations"], run["best_iteration"]) == ("cpu", 3, None)
+    assert "base_sha256" not in run
+
+
+def test_provenance_of_unverified_data(digits, tmp_path):
+    """A prepared file whose raw file was not the published one: run.json says so."""
+    content = load_file(digits)
+    provenance = [{"name": "digits", "sha256": "0" * 64, "verified": False}]
+    about = {"format_version": 1, "name": "digits", "kind": "grey", "provenance": provenance}
+    data = tmp_path / "digits.safetensors"
+    save_file(content, data, {"resampled_priors": json.dumps(about)})
+    train_run(tmp_path / "run", settings_for(), data, None, "cpu")
+    assert read_json(tmp_path / "run" / "run.json")["data"] == provenance
+
+
+# --- the same again ------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_metrics_and_another_seed_another(lars_run, digits, tmp_path):
+    first = without_timings(read_json(lars_run / "metrics.json"))
+    again = make_run(tmp_path / "again", settings_for(prior="lars"), digits)
+    assert without_timings(again) == first
+    assert (tmp_path / "again" / "model.safetensors").read_bytes() == (
+        lars_run / "model.safetensors"
+    ).read_bytes()
+    other = without_timings(
+        make_run(tmp_path / "other", settings_for(prior="lars", seed=1), digits)
+    )
+    same = {key for key in other if other[key] == first[key]}
+    assert {"nll", "elbo", "kl", "recons", "z", "nll_se", "seed"}.isdisjoint(same)
+
+
+FAMILIES = [
+    ("vae", "standard"),
+    ("vae", "lars"),
+    ("vae", "lars_Tinf"),
+    ("vae", "realnvp"),
+    ("vae", "maf"),
+    ("vae", "lars_realnvp"),
+    ("vae_2d", "lars"),
+    ("hvae", "lars"),
+    ("conv_hvae", "lars"),
+    ("vae_resampled_output", "standard"),
+]
+
+
+@pytest.mark.parametrize(("model", "prior"), FAMILIES)
+def test_a_loaded_run_evaluates_like_the_one_in_memory(
+    model, prior, digits, tmp_path, monkeypatch
+):
+    in_memory = []
+
+    def spy(model, *arguments):
+        in_memory.append(model)
+        return training.training(model, *arguments)
+
+    monkeypatch.setattr(runs, "training", spy)
+    settings = settings_for(model, prior, seed=3, iterations=2)
+    metrics = make_run(tmp_path, settings, digits, z_samples=500)
+    (trained,) = in_memory
+    loaded = load_run(tmp_path)
+    if (part := trained.resampled_part()) is not None:
+        part.log_z.fill_(read_json(tmp_path / "z.json")["log_z"])
+    trained.eval()
+    images = load_dataset(digits).evaluation_images("test", 0)
+    for one in (trained, loaded):
+        torch.manual_seed(settings["seed"] + 2)
+        again = evaluate(one, images, 2)
+        assert {key: metrics[key] for key in again} == again
+    assert not loaded.training
+    for key, value in trained.state_dict().items():
+        torch.testing.assert_close(loaded.state_dict()[key], value, rtol=0, atol=0)
+
+
+# --- post hoc ------------------------------------------------------------------------------
+
+
+def test_post_hoc_run(standard_run, digits, tmp_path):
+    base = standard_run / "model.safetensors"
+    before = sha256(base)
+    settings = settings_for(prior="lars_posthoc")
+    metrics = make_run(tmp_path, settings, digits, base)
+    assert sha256(base) == before  # the base is read, never trained
+    run = read_json(tmp_path / "run.json")
+    assert run["base_sha256"] == before
+    weights, fixed = load_file(tmp_path / "model.safetensors"), load_file(base)
+    for key in fixed.keys() - {key for key in fixed if key.startswith("prior.")}:
+        assert torch.equal(weights[key], fixed[key])
+    assert any(key.startswith("prior.log_a.") for key in weights)
+    plain = read_json(standard_run / "metrics.json")
+    assert metrics["recons"] == plain["recons"]  # the same samples, too
+    assert metrics["kl"] != plain["kl"]
+    assert metrics["num_parameters"] == plain["num_parameters"]
+
+
+# --- bad input -----------------------------------------------------------------------------
+
+
+def cut(path):
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def foreign_model(path):
+    other = resolve_run(CONFIG, Run("digits", "vae_2d", "standard", 0))
+    save_file(runs.build_model(other).state_dict(), path)
+
+
+def replace_json(content):
+    return lambda path: path.write_text(json.dumps(content))
+
+
+def change_json(**changes):
+    return lambda path: path.write_text(json.dumps(read_json(path) | changes))
+
+
+def drop_key(key):
+    def drop(path):
+        content = read_json(path)
+        del content[key]
+        path.write_text(json.dumps(content))
+
+    return drop
+
+
+# file, damage, what the message says after the file's name, and what it advises
+EVALUATION_DAMAGES = {
+    "no model": ("model.safetensors", Path.unlink, "train this run first"),
+    "model cut short": ("model.safetensors", cut, "delete it and train this run again"),
+    "empty model": ("model.safetensors", lambda p: p.write_bytes(b""), "train this run again"),
+    "another model": ("model.safetensors", foreign_model, "train this run again"),
+    "no run.json": ("run.json", Path.unlink, "make it first"),
+    "run.json cut short": ("run.json", cut, "make it again"),
+    "run.json of something else": ("run.json", replace_json([1, 2]), "train the run again"),
+    "run.json without settings": ("run.json", drop_key("settings"), "train the run again"),
+    "run.json with other settings": ("run.json", change_json(settings={}), "train the run again"),
+    "run.json without iterations": ("run.json", drop_key("iterations"), "train the run again"),
+    "run.json of another model": (
+        "run.json",
+        change_json(model_sha256="0" * 64),
+        "is not of model.safetensors beside it: train the run again",
+    ),
+    "no z.json": ("z.json", Path.unlink, "make it first"),
+    "z.json cut short": ("z.json", cut, "make it again"),
+    "z.json of something else": ("z.json", replace_json({"nll": 3}), "estimate"),
+    "z.json of another model": (
+        "z.json",
+        change_json(model_sha256="0" * 64),
+        "was made from another model than run.json: estimate Z of the run again",
+    ),
+    "z.json a list": ("z.json", replace_json([]), "estimate"),
+}
+
+
+def assert_one_line(message, *parts):
+    assert "\n" not in message.strip()
+    for part in parts:
+        assert part in message
+
+
+@pytest.mark.parametrize("damage", EVALUATION_DAMAGES)
+def test_evaluate_refuses_a_damaged_run(damage, copy, digits):
+    (copy / "metrics.json").unlink()
+    name, spoil, remedy = EVALUATION_DAMAGES[damage]
+    spoil(copy / name)
+    with pytest.raises(ResampledPriorsError) as error:
+        evaluate_run(copy, digits, 2, "cpu")
+    assert_one_line(str(error.value), str(copy / name), remedy)
+    assert not (copy / "metrics.json").exists()
+
+
+@pytest.mark.parametrize("damage", [d for d in EVALUATION_DAMAGES if "z.json" not in d])
+def test_estimate_z_refuses_a_damaged_run(damage, copy):
+    name, spoil, remedy = EVALUATION_DAMAGES[damage]
+    (copy / "z.json").unlink()
+    spoil(copy / name)
+    with pytest.raises(ResampledPriorsError) as error:
+        estimate_run_z(copy, 100, None, "cpu")
+    assert_one_line(str(error.value), str(copy / name), remedy)
+    assert not (copy / "z.json").exists()
+
+
+def test_results_of_before_they_named_their_model_are_taken(copy, digits):
+    drop_key("model_sha256")(copy / "z.json")
+    before = without_timings(read_json(copy / "metrics.json"))
+    evaluate_run(copy, digits, 2, "cpu")
+    assert without_timings(read_json(copy / "metrics.json")) == before
+
+
+def test_retraining_by_hand_makes_z_stale(copy, digits):
+    settings = settings_for(prior="lars", iterations=4)
+    train_run(copy, settings, digits, None, "cpu")
+    for step in (lambda: load_run(copy), lambda: evaluate_run(copy, digits, 2, "cpu")):
+        with pytest.raises(ResampledPriorsError) as error:
+            step()
+        assert_one_line(str(error.value), str(copy / "z.json"), "estimate Z of the run again")
+    estimate_run_z(copy, 500, None, "cpu")
+    evaluate_run(copy, digits, 2, "cpu")
+    names = {read_json(copy / f"{n}.json")["model_sha256"] for n in ("run", "z", "metrics")}
+    assert names == {sha256(copy / "model.safetensors")}
+
+
+def test_one_process_at_a_time(copy, digits):
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    with sole_user(copy):
+        for step in (
+            lambda: train_run(copy, settings_for(prior="lars"), digits, None, "cpu"),
+            lambda: estimate_run_z(copy, 500, None, "cpu"),
+            lambda: evaluate_run(copy, digits, 2, "cpu"),
+        ):
+            with pytest.raises(ResampledPriorsError, match="another process is at work"):
+                step()
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+
+
+def test_killed_before_run_json_the_training_is_not_lost(
+    digits, tmp_path, monkeypatch, capsys, lars_run
+):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+
+    def killed(path, content):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs, "write_json", killed)
+        with pytest.raises(KeyboardInterrupt):
+            train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
+    for name in ("model.safetensors", "training.csv"):
+        (tmp_path / name).unlink()  # as Snakemake does
+    train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
+    assert "continuing from iteration 3" in capsys.readouterr().out
+    assert sha256(tmp_path / "model.safetensors") == sha256(lars_run / "model.safetensors")
+
+
+@pytest.mark.parametrize("changed", ["data", "base"])
+def test_a_checkpoint_of_other_data_or_another_base_is_not_continued(
+    changed, digits, standard_run, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+    data = Path(shutil.copy(digits, tmp_path / "digits.safetensors"))
+    base = Path(shutil.copytree(standard_run, tmp_path / "base")) / "model.safetensors"
+    arguments = (settings_for(prior="lars_posthoc"), data, base, "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoints.Checkpoint, "clear", lambda self: None)
+        train_run(tmp_path / "run", *arguments)
+        train_run(tmp_path / "run", *arguments)
+    assert capsys.readouterr().out.count("continuing from iteration 3") == 1
+    if changed == "base":
+        train_run(base.parent, settings_for(iterations=4), data, None, "cpu")
+    else:
+        about = {"format_version": 1, "name": "digits", "kind": "grey", "provenance": []}
+        save_file(load_file(digits), data, {"resampled_priors": json.dumps(about)})
+    train_run(tmp_path / "run", *arguments)
+    assert "continuing" not in capsys.readouterr().out
+    assert not (tmp_path / "run" / "checkpoint").exists()
+
+
+@pytest.fixture
+def other_data(digits, tmp_path):
+    """A whole prepared file of another data set."""
+    about = {"format_version": 1, "name": "fashion_mnist", "kind": "grey", "provenance": []}
+    path = tmp_path / "fashion_mnist.safetensors"
+    save_file(load_file(digits), path, {"resampled_priors": json.dumps(about)})
+    return path
+
+
+def test_data_of_another_data_set(copy, other_data, tmp_path):
+    for step in (
+        lambda: evaluate_run(copy, other_data, 2, "cpu"),
+        lambda: train_run(tmp_path / "new", settings_for(), other_data, None, "cpu"),
+    ):
+        with pytest.raises(ResampledPriorsError) as error:
+            step()
+        message = f"{other_data} holds fashion_mnist, the run wants digits: give that file"
+        assert str(error.value) == message
+    assert not (tmp_path / "new").exists()
+
+
+def test_data_made_from_other_files_than_the_training_saw(copy, digits, tmp_path):
+    about = {"format_version": 1, "name": "digits", "kind": "grey", "provenance": []}
+    path = tmp_path / "digits.safetensors"
+    save_file(load_file(digits), path, {"resampled_priors": json.dumps(about)})
+    before = (copy / "metrics.json").read_bytes()
+    with pytest.raises(ResampledPriorsError, match="was not made from the files that") as error:
+        evaluate_run(copy, path, 2, "cpu")
+    assert str(path) in str(error.value) and str(copy) in str(error.value)
+    assert (copy / "metrics.json").read_bytes() == before
+
+
+def test_damaged_data_leaves_no_run(digits, tmp_path):
+    data = Path(shutil.copy(digits, tmp_path / "digits.safetensors"))
+    for spoil, remedy in ((cut, "delete it"), (Path.unlink, "prepare the data set first")):
+        spoil(data)
+        with pytest.raises(ResampledPriorsError) as error:
+            train_run(tmp_path / "run", settings_for(), data, None, "cpu")
+        assert_one_line(str(error.value), str(data), remedy)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_base_where_it_belongs_and_nowhere_else(standard_run, digits, tmp_path):
+    base = standard_run / "model.safetensors"
+    with pytest.raises(ResampledPriorsError) as error:
+        train_run(tmp_path, settings_for(prior="lars_posthoc"), digits, None, "cpu")
+    assert_one_line(str(error.value), "'lars_posthoc'", "give --base the 'standard' run's model")
+    with pytest.raises(ResampledPriorsError) as error:
+        train_run(tmp_path, settings_for(prior="lars"), digits, base, "cpu")
+    assert_one_line(str(error.value), "'lars'", "give it no --base")
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("changes", "key"),
+    [
+        ({"model": "vae_2d"}, "model"),
+        ({"dataset": "fashion_mnist"}, "dataset"),
+        ({"seed": 1}, "seed"),
+    ],
+)
+def test_the_base_of_another_run(changes, key, standard_run, digits, tmp_path):
+    base = standard_run / "model.safetensors"
+    with pytest.raises(ResampledPriorsError) as error:
+        settings = settings_for(prior="lars_posthoc", **changes)
+        train_run(tmp_path, settings, digits, base, "cpu")
+    assert_one_line(str(error.value), str(base), f"has another {key}")
+
+
+def test_a_base_with_another_prior(lars_run, digits, tmp_path):
+    base = lars_run / "model.safetensors"
+    with pytest.raises(ResampledPriorsError) as error:
+        train_run(tmp_path, settings_for(prior="lars_posthoc"), digits, base, "cpu")
+    assert_one_line(str(error.value), str(base), "has another prior", "'standard'")
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, cut])
+def test_a_damaged_base(spoil, standard_run, digits, tmp_path):
+    folder = Path(shutil.copytree(standard_run, tmp_path / "base"))
+    spoil(folder / "model.safetensors")
+    with pytest.raises(ResampledPriorsError) as error:
+        settings = settings_for(prior="lars_posthoc")
+        train_run(tmp_path / "run", settings, digits, folder / "model.safetensors", "cpu")
+    assert_one_line(str(error.value), str(folder / "model.safetensors"), "train this run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_resampled_output_with_a_lars_prior(digits, tmp_path):
+    with pytest.raises(
+        ResampledPriorsError, match=r"takes no LARS prior: .* use a prior of another"
+    ):
+        train_run(tmp_path, settings_for("vae_resampled_output", "lars"), digits, None, "cpu")
+    assert list(tmp_path.iterdir()) == []
+
+
+# --- the command line ----------------------------------------------------------------------
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Function that runs the command line in this process: exit status, stdout, stderr."""
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["resampled-priors", *map(str, arguments)])
+        with pytest.raises(SystemExit) as exit_:
+            cli.main()
+        return exit_.value.code, *capsys.readouterr()
+
+    return call
+
+
+def test_the_steps_from_the_command_line(command, digits, tmp_path):
+    folder = tmp_path / "runs" / "digits" / "vae" / "lars" / "seed2"
+    overlay = tmp_path / "tiny.yaml"
+    budget = {
+        "iterations": 3,
+        "warm_up": 2,
+        "importance_samples": 2,
+        "z_samples": 1_000,
+        "seeds": [2],
+    }
+    overlay.write_text(json.dumps({"budget": "tiny", "budgets": {"tiny": budget}}))
+    config = ["--configfile", CONFIG_FILE, "--configfile", overlay, "--device", "cpu"]
+    for arguments in (["train", folder, "--data", digits], ["estimate-z", folder]):
+        assert command(*arguments, *config)[0] == 0
+    assert command("evaluate", folder, "--data", digits, *config)[0] == 0
+    by_hand = make_run(
+        tmp_path / "by_hand", settings_for(prior="lars", seed=2), digits, z_samples=1_000
+    )
+    assert without_timings(read_json(folder / "metrics.json")) == without_timings(by_hand)
+
+
+def test_settings_as_json_are_the_same_as_the_configs(command, digits, tmp_path):
+    settings = settings_for(seed=1, iterations=2)
+    folder = tmp_path / "anywhere"
+    text = json.dumps(settings)
+    status, *_ = command("train", folder, "--data", digits, "--settings", text, "--device", "cpu")
+    assert status == 0
+    assert read_json(folder / "run.json")["settings"] == settings
+
+
+def assert_refused(result, *parts):
+    status, _, error = result
+    assert status == 1
+    assert "Traceback" not in error
+    lines = error.strip().splitlines()
+    assert len(lines) == 1, error
+    assert lines[0].startswith("error: ")
+    for part in parts:
+        assert part in lines[0]
+
+
+@pytest.mark.parametrize("damage", EVALUATION_DAMAGES)
+def test_commands_refuse_a_damaged_run_in_one_line(damage, command, copy, digits):
+    name, spoil, remedy = EVALUATION_DAMAGES[damage]
+    spoil(copy / name)
+    result = command(
+        *("evaluate", copy, "--data", digits, "--device", "cpu"),
+        *("--settings", '{"importance_samples": 2}'),
+    )
+    assert_refused(result, str(copy / name), remedy)
+
+
+CONFIG_MISTAKES = {
+    "not a run folder": ("results/lars", [], "is not a run folder: it should end in runs/DATASET"),
+    "data set": (
+        "runs/mnist/vae/lars/seed0",
+        [],
+        "unknown dataset 'mnist': use one of static_mnist",
+    ),
+    "model": ("runs/digits/vea/lars/seed0", [], "unknown model 'vea': did you mean 'vae'?"),
+    "prior": ("runs/digits/vae/lasr/seed0", [], "unknown prior 'lasr': did you mean 'lars'?"),
+    "budget": ("runs/digits/vae/lars/seed0", ["budget=sort"], "unknown budget 'sort': did you"),
+    "a misspelt key": (
+        "runs/digits/vae/lars/seed0",
+        ["training={learning_rat: 1}"],
+        "unknown key 'training.learning_rat': did you mean 'learning_rate'?",
+    ),
+    "T = 0": (
+        "runs/digits/vae/lars/seed0",
+        ["priors={lars: {truncation: 0}}"],
+        "priors.lars.truncation",
+    ),
+    "a negative width": (
+        "runs/digits/vae/lars/seed0",
+        ["priors={lars: {hidden: [-3]}}"],
+        "priors.lars.hidden",
+    ),
+    "no value": ("runs/digits/vae/lars/seed0", ["budget"], "--config wants KEY=VALUE"),
+}
+
+
+@pytest.mark.parametrize("mistake", CONFIG_MISTAKES)
+def test_mistakes_in_the_config_end_in_one_line(mistake, command, tmp_path):
+    folder, values, message = CONFIG_MISTAKES[mistake]
+    options = [option for value in values for option in ("--config", value)]
+    result = command(
+        *("train", tmp_path / folder, "--data", "none.safetensors"),
+        *("--configfile", CONFIG_FILE, *options),
+    )
+    assert_refused(result, message)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_mistakes_end_in_one_line(command, tmp_path):
+    folder = tmp_path / "runs" / "digits" / "vae" / "lars" / "seed0"
+    train = ("train", folder, "--data", tmp_path / "none", "--configfile", CONFIG_FILE)
+    assert_refused(command(*train, "--device", "cpu"), f"{tmp_path / 'none'} is missing: prepare")
+    assert_refused(command(*train, "--device", "cuda:99"), "device 'cuda:99'", "use --device cpu")
+    assert_refused(command(*train, "--settings", "{"), "--settings is not JSON")
+    missing = (*train[:-1], tmp_path / "no.yaml")
+    assert_refused(command(*missing), f"config file {tmp_path / 'no.yaml'} cannot be read")
+
+
+def test_the_installed_command_exits_with_status_1(copy, digits):
+    """Once for real, in a process of its own."""
+    (copy / "z.json").unlink()
+    code = "from resampled_priors.cli import main; main()"
+    arguments = ["evaluate", copy, "--data", digits, "--settings", '{"importance_samples": 2}']
+    done = subprocess.run(
+        [sys.executable, "-c", code, *map(str, arguments)], capture_output=True, text=True
+    )
+    expected = f"error: {copy / 'z.json'} is missing: make it first.\n"
+    assert (done.returncode, done.stderr) == (1, expected)
+
+
+def test_nan_in_training_leaves_no_run(command, digits, tmp_path):
+    settings = settings_for(prior="lars", iterations=40)
+    settings["training"]["learning_rate"] = 1e20
+    status, _, error = command(
+        *("train", tmp_path / "run", "--data", digits, "--device", "cpu"),
+        *("--settings", json.dumps(settings)),
+    )
+    assert status == 1
+    assert "Traceback" not in error
+    assert error.strip().splitlines()[-1].startswith("error: the loss is ")
+    for name in ("model.safetensors", "run.json", "training.csv"):
+        assert not (tmp_path / "run" / name).exists()
+
+
+# --- several runs in one process -----------------------------------------------------------
+
+
+def test_runs_trained_together_end_as_if_trained_alone(digits, tmp_path):
+    kinds = [("standard", 0), ("lars", 0), ("lars", 1), ("lars_realnvp", 0)]
+    settings = {
+        tmp_path / "together" / f"{prior}{seed}": settings_for(
+            prior=prior, seed=seed, iterations=n
+        )
+        for n, (prior, seed) in enumerate(kinds, start=4)
+    }
+    train_runs_together(settings, digits, "cpu")
+    for folder, of_run in settings.items():
+        alone = tmp_path / "alone" / folder.name
+        torch.seed()
+        train_run(alone, of_run, digits, None, "cpu")
+        weights = [(f / "model.safetensors").read_bytes() for f in (folder, alone)]
+        assert weights[0] == weights[1]
+        rows = [pd.read_csv(f / "training.csv").drop(columns="seconds") for f in (folder, alone)]
+        pd.testing.assert_frame_equal(*rows, check_exact=True)
+        assert sorted(p.name for p in folder.iterdir()) == sorted(p.name for p in alone.iterdir())
+
+
+def test_one_run_that_fails_does_not_stop_the_others(digits, tmp_path):
+    bad = settings_for(iterations=5)
+    bad["training"]["learning_rate"] = 1e30
+    settings = {tmp_path / "bad": bad, tmp_path / "good": settings_for(iterations=6)}
+    with pytest.raises(ResampledPriorsError, match=r"1 of 2 failed: .*bad \("):
+        train_runs_together(settings, digits, "cpu")
+    assert not (tmp_path / "bad" / "model.safetensors").exists()
+    assert read_json(tmp_path / "good" / "run.json")["iterations"] == 6
