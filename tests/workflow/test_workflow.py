@@ -552,7 +552,8 @@ def test_two_at_once_and_a_killed_snakemake(tmp_path):
     program = tmp_path / "bin" / "resampled-priors"
     program.write_text(
         f"#!{sys.executable}\n"
-        "from resampled_priors import checkpoints, cli\n"
+        "from resampled_priors import cli\n"
+        "from resampled_priors.runs import checkpoints\n"
         "checkpoints.CHECKPOINT_SECONDS = 0.1\n"
         "cli.main()\n"
     )

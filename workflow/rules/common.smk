@@ -183,7 +183,7 @@ def print_estimate():
         return
     if lost_data():
         print(lost_data(), file=sys.stderr)
-    from resampled_priors import timing
+    from resampled_priors.report import timing
 
     steps = {
         rules.train.rule: "train",

@@ -1,0 +1,32 @@
+"""What tables and figures call things."""
+
+import re
+from typing import Any
+
+from .configuration import Config
+
+METRIC_LABELS = {
+    "nll": "NLL",
+    "elbo": "negative ELBO",
+    "kl": "KL",
+    "recons": "reconstruction",
+    "z": "Z",
+}
+
+
+def paper_number(name: str) -> str:
+    """What the paper calls a table or a figure: 1 of table1, D.7 of figD7."""
+    return re.sub("^([A-Z])(?=[0-9])", r"\1.", re.sub("^(table|fig)", "", name))
+
+
+def label_of(config: Config, coordinates: dict[str, Any]) -> str:
+    """The labels of a row's or column's coordinates, joined."""
+    sections = {"dataset": "datasets", "model": "models", "prior": "priors"}
+    labels = [
+        config[section].get(coordinates[key], {}).get("label", coordinates[key])
+        for key, section in sections.items()
+        if key in coordinates
+    ]
+    if "metric" in coordinates:
+        labels.append(METRIC_LABELS[coordinates["metric"]])
+    return "; ".join(labels)
