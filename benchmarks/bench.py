@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.utils.flop_counter import FlopCounterMode
 
 from resampled_priors import AcceptanceFunction, ResampledDistribution
-from resampled_priors.data.prepare import Dataset
+from resampled_priors.data.dataset import Dataset
 from resampled_priors.evaluation import Z_BATCH, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.lars.normalizer import estimate_z

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from resampled_priors.data.prepare import load_dataset
+from resampled_priors.data.dataset import load_dataset
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.models import build_model
 

@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from resampled_priors.data.prepare import load_dataset
+from resampled_priors.data.dataset import load_dataset
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.progress import tensorboard

@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resampled_priors.data import prepare as data
+from resampled_priors.data import SPLITS
+from resampled_priors.data.dataset import load_dataset
+from resampled_priors.data.prepare import write_prepared
 
 ROOT = Path(__file__).parents[2]
 # Few iterations and images: they take time. As many samples per image and in all as need memory.
@@ -80,11 +82,11 @@ def test_every_rule_that_works_states_its_memory(stated):
 
 def test_peak_memory_is_below_what_the_rule_asks_for(stated, peak, prepared, mirror):
     mnist = prepared("dynamic_mnist")
-    few = data.load_dataset(mnist)
-    tensors = {split: getattr(few, split) for split in data.SPLITS}
+    few = load_dataset(mnist)
+    tensors = {split: getattr(few, split) for split in SPLITS}
     tensors["test"] = few.test[:4].clone()
     about = {"name": few.name, "kind": few.kind, "provenance": few.provenance}
-    data._save(peak.folder / "few.safetensors", tensors, about)
+    write_prepared(peak.folder / "few.safetensors", tensors, about)
     (peak.folder / "data").mkdir()
     (peak.folder / "data" / mnist.name).symlink_to(mnist)
 

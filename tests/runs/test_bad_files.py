@@ -23,7 +23,8 @@ import yaml
 from safetensors.torch import save
 from scipy.io import savemat
 
-from resampled_priors.data import prepare as data
+from resampled_priors.data import SPLITS, readers
+from resampled_priors.data.dataset import checksum_file, load_dataset
 from resampled_priors.data.prepare import prepare_own
 from resampled_priors.data.raw import RawFile, fetch
 from resampled_priors.errors import ResampledPriorsError
@@ -168,8 +169,8 @@ def table(folder: Path) -> str:
 
 
 def dataset(path: Path) -> list[Any]:
-    found = data.load_dataset(path)
-    parts = [*(getattr(found, split) for split in data.SPLITS), *found.labels.values()]
+    found = load_dataset(path)
+    parts = [*(getattr(found, split) for split in SPLITS), *found.labels.values()]
     return [found.name, found.kind, found.provenance, [part.numpy().tobytes() for part in parts]]
 
 
@@ -209,16 +210,18 @@ def fetched(folder: Path) -> bytes:
 
 # Of a raw file that need not be the published one, only the form can be known.
 def idx(folder: Path) -> torch.Size:
-    return data._read_idx(folder / "idx", (2, 28, 28)).shape
+    return readers.read_idx(folder / "idx", (2, 28, 28)).shape
 
 
 def amat(folder: Path) -> tuple[torch.Size, bool]:
-    bits = data._read_amat(folder / "amat", 2)
+    bits = readers.read_amat(folder / "amat", 2)
     return bits.shape, bool((bits <= 1).all())
 
 
 def chardata(folder: Path) -> list[torch.Size]:
-    return [part.shape for parts in data._read_chardata(folder / "mat", (3, 2)) for part in parts]
+    return [
+        part.shape for parts in readers.read_chardata(folder / "mat", (3, 2)) for part in parts
+    ]
 
 
 # name: file, what reads it; what is read is the same whenever all is well
@@ -250,7 +253,7 @@ def whole(tmp_path_factory, digits):
     """A folder with every kind of file, all of them whole."""
     folder = tmp_path_factory.mktemp("whole")
     (folder / "data").mkdir()
-    for path in (digits, data.checksum_file(digits)):
+    for path in (digits, checksum_file(digits)):
         shutil.copy(path, folder / "data")
     settings = resolve_run(CONFIG, RUN)
     settings["training"] |= {"iterations": 2, "warm_up": 1}
@@ -260,7 +263,7 @@ def whole(tmp_path_factory, digits):
     toy = {"iterations": 2, "batch_size": 16, "seed": 0}
     train_toy("lars_1d", CONFIG["toys"]["lars_1d"] | toy, folder / "results/toy/lars_1d.npz")
     figure(folder)
-    splits = {split: np.full((2, 28, 28), 200, np.uint8) for split in data.SPLITS}
+    splits = {split: np.full((2, 28, 28), 200, np.uint8) for split in SPLITS}
     np.savez(folder / "mine.npz", **splits)
     saved = Checkpoint(folder, "train", {})
     for number in range(2):

@@ -17,7 +17,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from resampled_priors.data.prepare import load_dataset, prepare
+from resampled_priors.data.dataset import load_dataset
+from resampled_priors.data.prepare import prepare
 from resampled_priors.data.raw import RawFile, fetch
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, resolve_run, resolve_table

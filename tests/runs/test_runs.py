@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from resampled_priors import cli
-from resampled_priors.data.prepare import load_dataset
+from resampled_priors.data.dataset import load_dataset
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import evaluate
 from resampled_priors.experiment import Run, load_config, resolve_run

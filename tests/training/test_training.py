@@ -12,7 +12,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from resampled_priors.data.prepare import Dataset, load_dataset
+from resampled_priors.data.dataset import Dataset, load_dataset
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import estimate_model_z, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run

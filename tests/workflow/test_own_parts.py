@@ -12,7 +12,6 @@ from test_workflow import copy_workflow, planned, snakemake
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from resampled_priors import load_run
-from resampled_priors.data.prepare import load_dataset, prepare_own
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import load_config, resolve_prior
 from resampled_priors.files import read_json, sha256
@@ -179,80 +178,16 @@ def test_entries_that_the_schema_refuses(tmp_path, entry, message):
         load_config([ROOT / "config.yaml", overlay])
 
 
-# Images ------------------------------------------------------------------------------------------
-
-
-def own_images(**changes):
-    random = np.random.default_rng(0)
-    arrays = {
-        "train": random.integers(0, 256, (20, 28, 28), np.uint8),
-        "validation": random.integers(0, 256, (5, 784), np.uint8),
-        "test": random.integers(0, 256, (7, 28, 28), np.uint8),
-    }
-    return {key: value for key, value in (arrays | changes).items() if value is not None}
-
-
-def test_images_of_ones_own(tmp_path):
-    arrays = own_images(test_labels=np.arange(7, dtype=np.int32))
-    np.savez(tmp_path / "letters.npz", **arrays)
-    prepare_own("letters", tmp_path / "letters.npz", tmp_path / "letters.safetensors")
-    data = load_dataset(tmp_path / "letters.safetensors")
-    assert (data.name, data.kind) == ("letters", "grey")
-    for split in ("train", "validation", "test"):
-        np.testing.assert_array_equal(getattr(data, split), arrays[split].reshape(-1, 784))
-    assert data.labels["test"].tolist() == list(range(7))
-    assert data.labels.keys() == {"test"}
-    (source,) = data.provenance
-    assert source["name"] == "letters.npz"
-    assert source["sha256"] == sha256(tmp_path / "letters.npz")
-
-
-def test_bits_of_ones_own_stay_as_they_are(tmp_path):
-    bits = {name: images % 2 for name, images in own_images().items()}
-    np.savez_compressed(tmp_path / "bits.npz", **bits)
-    prepare_own("bits", tmp_path / "bits.npz", tmp_path / "bits.safetensors")
-    data = load_dataset(tmp_path / "bits.safetensors")
-    assert data.kind == "binary"
-    expected = bits["test"].reshape(-1, 784).astype(np.float32)
-    np.testing.assert_array_equal(data.evaluation_images("test", seed=3), expected)
-
-
-WRONG = {
-    "missing": ({"validation": None}, "should hold 'validation' as uint8"),
-    "floats": ({"test": np.zeros((3, 784))}, r"'test' .* and has float64 \(3, 784\)"),
-    "size": ({"train": np.zeros((3, 32, 32), np.uint8)}, r"uint8 \(3, 32, 32\)"),
-    "empty": ({"train": np.zeros((0, 784), np.uint8)}, r"uint8 \(0, 784\)"),
-    "labels": ({"test_labels": np.zeros(6, int)}, r"'test_labels' as integers \(7,\)"),
-    "objects": ({"test_labels": np.array([None])}, "cannot be read"),
-    "more": ({"labels": np.zeros(3)}, "holds 'labels' too"),
-}
-
-
-@pytest.mark.parametrize(("changes", "message"), WRONG.values(), ids=WRONG)
-def test_images_that_cannot_be_used(tmp_path, changes, message):
-    source, output = tmp_path / "letters.npz", tmp_path / "out.safetensors"
-    np.savez(source, **own_images(**changes))
-    with pytest.raises(ResampledPriorsError, match=f"^[^\n]*letters.npz [^\n]*{message}[^\n]*$"):
-        prepare_own("letters", source, output)
-    assert not output.exists()
-
-
-@pytest.mark.parametrize("content", [None, b"", b"PK\x03\x04 cut short", b"no archive"])
-def test_files_that_are_no_images(tmp_path, content):
-    source = tmp_path / "letters.npz"
-    if content is not None:
-        source.write_bytes(content)
-    with pytest.raises(ResampledPriorsError, match=r"letters\.npz cannot be read"):
-        prepare_own("letters", source, tmp_path / "out.safetensors")
-
-
 # Through the workflow ----------------------------------------------------------------------------
 
 
 def test_an_own_prior_on_own_images_through_snakemake(tmp_path, monkeypatch):
     folder = copy_workflow(tmp_path / "work")
     shutil.copytree(ROOT / "examples", folder / "examples")
-    np.savez(folder / "letters.npz", **own_images())
+    random = np.random.default_rng(0)
+    sizes = {"train": 20, "validation": 5, "test": 7}
+    letters = {s: random.integers(0, 256, (n, 28, 28), np.uint8) for s, n in sizes.items()}
+    np.savez(folder / "letters.npz", **letters)
     overlay = {"datasets": {"letters": {"label": "letters", "images": "letters.npz"}}}
     overlay |= yaml.safe_load((folder / "examples" / "mixture_prior.yaml").read_text())
     (folder / "own.yaml").write_text(yaml.safe_dump(overlay))

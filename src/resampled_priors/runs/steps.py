@@ -6,7 +6,7 @@ from typing import Any
 
 import torch
 
-from ..data.prepare import Dataset, load_dataset
+from ..data.dataset import Dataset, load_dataset
 from ..errors import ResampledPriorsError
 from ..evaluation import estimate_model_z, evaluate
 from ..experiment import Config

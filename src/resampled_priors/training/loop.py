@@ -12,7 +12,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor
 
-from ..data.prepare import Dataset
+from ..data.dataset import Dataset
 from ..errors import ResampledPriorsError
 from ..evaluation import estimate_model_z, importance_weighted_terms
 from ..experiment import Config

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ...data.prepare import Dataset, load_dataset
+from ...data.dataset import Dataset, load_dataset
 from ...errors import ResampledPriorsError
 from ...experiment import Run
 from ...files import atomic_write

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...data.prepare import Dataset
+from ...data.dataset import Dataset
 from ...errors import ResampledPriorsError
 from ...lars import ResampledPrior
 from ...models import HALF_LOG_2PI, LatentVariableModel
