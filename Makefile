@@ -13,7 +13,7 @@ CHECK_PYTHON = import sys; sys.exit(sys.version_info < (3, 11) and \
 	". Name another one: make PYTHON=python3.11")
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test bench lint docs dist clean
+.PHONY: help demo test bench lint schema docs dist clean
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## /  make \1	/p' Makefile
@@ -45,6 +45,9 @@ lint: .venv/.installed-dev  ## check style and the workflow: ruff, snakefmt, sna
 	.venv/bin/ruff format --check
 	.venv/bin/snakefmt --check Snakefile workflow
 	.venv/bin/snakemake --lint
+
+schema: .venv/.installed  ## write the part of the config's schema that the families' signatures give
+	.venv/bin/python -m resampled_priors.schema
 
 docs: .venv/.installed-docs  ## the documentation as a web site, into site
 	.venv/bin/mkdocs build --strict

@@ -16,7 +16,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 PROJECT = PYPROJECT["project"]
-TARGETS = ["help", "demo", "test", "lint", "docs", "bench", "dist", "clean"]
+TARGETS = ["help", "demo", "test", "lint", "schema", "docs", "bench", "dist", "clean"]
 
 
 def distribution_names(requirements):
@@ -120,7 +120,8 @@ def test_wheel_and_sdist_hold_every_file_of_the_package(built):
         for path in package.rglob("*")
         if path.is_file() and path.suffix != ".pyc"
     }
-    assert {f"resampled_priors/{name}" for name in ("py.typed", "config.schema.yaml")} <= files
+    schemas = {f"experiment/{name}.schema.yaml" for name in ("config", "families")}
+    assert {f"resampled_priors/{name}" for name in ("py.typed", *schemas)} <= files
     (wheel,), (sdist,) = built.glob("*.whl"), built.glob("*.tar.gz")
     in_wheel = {name for name in zipfile.ZipFile(wheel).namelist() if "dist-info" not in name}
     assert in_wheel == files

@@ -471,8 +471,9 @@ def test_the_demo_needs_no_data_but_the_embedded():
         assert shown == wanted, table
 
 
-def test_the_workflows_schema_is_the_packages():
-    schema = ROOT / "workflow" / "schemas" / "config.schema.yaml"
+@pytest.mark.parametrize("name", ["config.schema.yaml", "families.schema.yaml"])
+def test_the_workflows_schema_is_the_packages(name):
+    schema = ROOT / "workflow" / "schemas" / name
     assert schema.read_bytes() == Path(experiment.__file__).with_name(schema.name).read_bytes()
 
 
@@ -686,7 +687,11 @@ WRONG = {
         "las",
         "priors.lars.family: 'las' is not one of .*lars",
     ),
-    "output of a VAE": ("models.vae.output", OUTPUT, "models.vae.output: .*does not belong here"),
+    "output of a VAE": (
+        "models.vae.output",
+        OUTPUT,
+        "unknown key 'models.vae.output': use one of",
+    ),
     "proposal": ("priors.lars.proposal", "standrd", "lars.proposal: .*'standrd': .*'standard'"),
     "base": (
         "priors.lars_posthoc.base",
@@ -704,7 +709,7 @@ WRONG = {
         "lars_T2",
         "priors.lars_posthoc.base: 'lars_T2' is itself a LARS prior: name a prior of another",
     ),
-    "base of a flow": ("priors.maf.base", "standard", "'priors.maf.base': use one of label"),
+    "base of a flow": ("priors.maf.base", "standrd", "priors.maf.base: .*'standrd': .*'standard'"),
     "prior's name": ("priors.a b", LARS_LIKE, "priors: 'a b' does not match"),
     "prior's name, a folder": ("priors...", LARS_LIKE, "priors"),
     "table's name": ("tables.a/b", CONFIG["tables"]["table1"], "tables: 'a/b' does not match"),
@@ -902,6 +907,7 @@ def test_there_are_many_wrong_configs():
         ("priors.lars_T3", LARS_LIKE | {"truncation": 3}),
         ("priors.lars_maf", LARS_LIKE | {"proposal": "maf"}),
         ("priors.flow_posthoc", LARS_LIKE | {"base": "realnvp"}),
+        ("priors.maf.base", "standard"),
         ("models.vae_10d", {"label": "x", "family": "vae", "latent_size": 10}),
         ("tables.mine", CONFIG["tables"]["tableD2"]),
         ("tables.table2.rows.0", {**ROW, "quoted": {"omniglot": 1.5}}),

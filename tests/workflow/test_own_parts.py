@@ -167,7 +167,8 @@ def test_files_that_cannot_be_used(tmp_path, monkeypatch):
         ({"family": "mixture"}, r"'mixture' is not one of .* FILE\.py:CLASS for a prior of your"),
         ({"family": "mine.py"}, r"priors\.mine\.family: 'mine\.py' .*; it is FILE\.py:CLASS"),
         ({"family": "mine.py:3"}, r"it is FILE\.py:CLASS"),
-        ({"family": "mine.py:A", "base": "standard"}, r"mine\.base: this key does not belong"),
+        ({"family": "mine.py:A", "base": 3}, r"mine\.base: 3 is not of type 'string'"),
+        ({"family": "mine.py:A", "code_sha256": "0"}, r"mine\.code_sha256: this key does not bel"),
         ({"family": "mine.py:A", "features": 3}, r"mine\.features: this key does not belong"),
     ],
 )

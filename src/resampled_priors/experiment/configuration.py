@@ -60,7 +60,11 @@ def read_config(paths: list[Path], values: list[str]) -> Config:
 
 @cache
 def _validator() -> jsonschema.Draft202012Validator:
-    schema = yaml.safe_load(files(__package__).joinpath("config.schema.yaml").read_text())
+    schema, families = (
+        yaml.safe_load(files(__package__).joinpath(name).read_text(encoding="utf-8"))
+        for name in ("config.schema.yaml", "families.schema.yaml")
+    )
+    schema["$defs"]["families"] = families  # found there by its $id
     draft = jsonschema.Draft202012Validator
     # JSON schema takes 10.0 for an integer and YAML's .nan and .inf for numbers.
     types = draft.TYPE_CHECKER.redefine_many(

@@ -25,6 +25,7 @@ from ..networks import (
     mlp,
 )
 from ..priors import build_prior
+from ..settings import OutputSettings
 
 PIXELS = 784
 Terms = tuple[Tensor, Tensor, Tensor]
@@ -255,14 +256,14 @@ class ResampledOutput(ResampledPrior):
 class ResampledOutputVAE(VAE):
     """VAE (L = 1) whose marginal likelihood is resampled in pixel space (eq. D.24, D.25)."""
 
-    def __init__(self, prior: nn.Module, latent_size: int, output: dict[str, Any]) -> None:
+    def __init__(self, prior: nn.Module, latent_size: int, output: OutputSettings) -> None:
         if isinstance(prior, ResampledPrior):
             raise ResampledPriorsError(
                 "a model with a resampled output takes no LARS prior: there is one Z to estimate; "
                 "use a prior of another family"
             )
         super().__init__(prior, latent_size)
-        settings = dict(output)
+        settings: dict[str, Any] = dict(output)
         log_a = AcceptanceFunction(PIXELS, settings.pop("hidden"))
         self.output = ResampledOutput(DecodedPrior(self), log_a, **settings)
 

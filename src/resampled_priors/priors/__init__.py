@@ -18,6 +18,7 @@ from torch.distributions import Distribution
 from ..errors import ResampledPriorsError
 from ..files import sha256
 from ..lars import AcceptanceFunction, ResampledPrior
+from ..settings import Hidden, Positive, PriorName, Smoothing, Truncation
 
 
 class DistributionPrior(nn.Module):
@@ -49,12 +50,12 @@ def standard_normal(features: int) -> nn.Module:
     )
 
 
-def realnvp(features: int, layers: int, hidden: Sequence[int]) -> nn.Module:
+def realnvp(features: int, layers: Positive, hidden: Hidden) -> nn.Module:
     """RealNVP (C.2): affine couplings, the halves swapped from one layer to the next."""
     return _glorot(zuko.flows.RealNVP(features, transforms=layers, hidden_features=hidden))
 
 
-def maf(features: int, layers: int, hidden: Sequence[int]) -> nn.Module:
+def maf(features: int, layers: Positive, hidden: Hidden) -> nn.Module:
     """Masked autoregressive flow (C.2), random permutations between the layers."""
     return _glorot(
         zuko.flows.MAF(features, transforms=layers, randperm=True, hidden_features=hidden)
@@ -74,6 +75,23 @@ PROPOSALS: dict[str, Callable[..., nn.Module]] = {
     "realnvp": realnvp,
     "maf": maf,
 }
+
+
+def lars(
+    features: int,
+    proposal: PriorName,
+    hidden: Hidden,
+    truncation: Truncation,
+    smoothing: Smoothing,
+    num_proposals: Positive,
+) -> ResampledPrior:
+    """LARS on a proposal, given by its settings; a(z) = MLP[features−hidden−1]."""
+    lazy = build_prior(proposal, features).lazy
+    log_a = AcceptanceFunction(features, hidden)
+    return ResampledPrior(lazy, log_a, truncation, smoothing, num_proposals)
+
+
+FAMILIES: dict[str, Callable[..., nn.Module]] = {"lars": lars, **PROPOSALS}
 
 
 def own_class(family: str, code_sha256: str) -> Callable[..., nn.Module]:
@@ -152,12 +170,11 @@ def build_prior(settings: dict[str, Any], features: int) -> nn.Module:
     settings = {key: value for key, value in settings.items() if key not in ("name", "base")}
     family = settings.pop("family")
     if family == "lars":
-        proposal = build_prior(settings.pop("proposal"), features)
-        log_a = AcceptanceFunction(features, settings.pop("hidden"))
-        return ResampledPrior(proposal.lazy, log_a, **settings)
+        return lars(features, **settings)
     if ":" in family:
         return DistributionPrior(own_prior(family, features, **settings))
     if family not in PROPOSALS:
-        known = ", ".join(["lars", *PROPOSALS])
-        raise ResampledPriorsError(f"unknown prior family '{family}': use one of {known}")
+        raise ResampledPriorsError(
+            f"unknown prior family '{family}': use one of {', '.join(FAMILIES)}"
+        )
     return DistributionPrior(PROPOSALS[family](features, **settings))
