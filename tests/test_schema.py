@@ -113,7 +113,7 @@ FAMILIES = [
 )
 def test_an_entry_of_each_family(section, family, make, part):
     types, required = schema.settings_of(make, part.given)
-    entry = {"family": family} | ({"latent_size": 2} if section == "model" else {})
+    entry = {"family": family} | ({"latent_size": 2, "training": {}} if section == "model" else {})
     section = f"{section}s"
     complete = entry | {key: VALUES.get(name, 3) for key, name in types.items()}
     assert wrong(section, **complete) is None

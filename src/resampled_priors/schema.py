@@ -40,7 +40,11 @@ class Part(NamedTuple):
 def parts() -> dict[str, Part]:
     return {
         "prior": Part(priors.FAMILIES, {"features"}, entry_keys("priors"), "a prior"),
-        "model": Part(models.FAMILIES, {"prior", "latent_size"}, entry_keys("models")),
+        "model": Part(
+            models.FAMILIES,
+            {"prior", "image_shape", "likelihood", "latent_size"},
+            entry_keys("models"),
+        ),
     }
 
 

@@ -587,6 +587,22 @@ WRONG = {
         "'budgets.short.models.conv_hvae.warmup': did you mean 'warm_up'",
     ),
     "training": ("training.lerning_rate", 1, "'training.lerning_rate': .*'learning_rate'"),
+    "budget's training": ("budgets.short.training", {"patence": 1}, "did you mean 'patience'"),
+    "budget's model's training": (
+        "budgets.short.models.conv_hvae.training",
+        {"batchsize": 1},
+        "'budgets.short.models.conv_hvae.training.batchsize': did you mean 'batch_size'",
+    ),
+    "model's training": (
+        "models.vae.training",
+        {"warm_up": 1},
+        "'models.vae.training.warm_up': use",
+    ),
+    "model's training, range": (
+        "models.vae.training",
+        {"patience": 0},
+        "patience: 0 is less than",
+    ),
     "data sets": (
         "datasets.mnist",
         {"label": "x"},
@@ -848,6 +864,11 @@ WRONG = {
         None,
         "base: None is not of type 'string'",
     ),
+    "flow post hoc on itself": (
+        "priors.maf.base",
+        "maf",
+        "maf.base: 'maf' is itself fitted post hoc: name a prior without a base",
+    ),
     "post hoc on itself": (
         "priors.lars_posthoc.base",
         "lars_posthoc",
@@ -908,6 +929,9 @@ def test_there_are_many_wrong_configs():
         ("priors.lars_maf", LARS_LIKE | {"proposal": "maf"}),
         ("priors.flow_posthoc", LARS_LIKE | {"base": "realnvp"}),
         ("priors.maf.base", "standard"),
+        ("budgets.short.training", {"batch_size": 64}),
+        ("budgets.short.models.conv_hvae.training", {"learning_rate": 1e-4, "patience": 3}),
+        ("models.vae.training", {}),
         ("models.vae_10d", {"label": "x", "family": "vae", "latent_size": 10}),
         ("tables.mine", CONFIG["tables"]["tableD2"]),
         ("tables.table2.rows.0", {**ROW, "quoted": {"omniglot": 1.5}}),

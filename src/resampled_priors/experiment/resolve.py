@@ -36,10 +36,15 @@ def resolve_prior(config: Config, name: str) -> Config:
     if "base" in settings:
         place = f"priors.{name}.base"
         base = lookup(config, "priors", settings["base"], place)
-        if "base" in base or base["family"] == "lars":
+        if base["family"] == "lars":
             raise ResampledPriorsError(
                 f"config: {place}: '{settings['base']}' is itself a LARS prior: "
                 "name a prior of another family"
+            )
+        if "base" in base:
+            raise ResampledPriorsError(
+                f"config: {place}: '{settings['base']}' is itself fitted post hoc: "
+                "name a prior without a base"
             )
     return {"name": name, **settings}
 
