@@ -15,16 +15,18 @@ it), then distribution.py and prior.py, which put them to use.
 Source: Bauer & Mnih, *Resampled Priors for Variational Autoencoders*, 2018.
 """
 
-from .density import LogAcceptance, check_truncation, log_resampled_density
+from .density import check_truncation, log_resampled_density
 from .distribution import ResampledDistribution
-from .normalizer import ZEstimate, estimate_z, running_z_estimates, smoothed_log_z
+from .normalizer import RunningMean, ZEstimate, estimate_z, running_z_estimates, smoothed_log_z
 from .prior import AcceptanceFunction, ResampledPrior
+from .resampling import Resampling
 from .sampler import MAX_BLOCK, sample_resampled
 
 __all__ = [
     "MAX_BLOCK",
     "AcceptanceFunction",
-    "LogAcceptance",
+    "Resampling",
+    "RunningMean",
     "ResampledDistribution",
     "ResampledPrior",
     "ZEstimate",

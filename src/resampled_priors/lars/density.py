@@ -3,12 +3,9 @@
 Everything that is a probability lives in log space; densities are in nats.
 """
 
-from collections.abc import Callable
-
 import torch
 from torch import Tensor
 
-LogAcceptance = Callable[[Tensor], Tensor]
 MIN_LOG_Z = -690.0  # Z = 1e-300: p_T has reached its limit for Z -> 0, and exp does not underflow
 
 

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .density import MIN_LOG_Z, LogAcceptance, check_truncation, log_resampled_density
+from ..contracts import LogAcceptance
+from .density import MIN_LOG_Z, check_truncation, log_resampled_density
 from .sampler import sample_resampled
 
 

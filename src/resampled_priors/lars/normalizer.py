@@ -1,12 +1,12 @@
-"""The evaluation-time estimate of Z = E_π[a(z)]: eq. A.17, with its standard error.
+"""Z = E_π[a(z)]: Algorithm 1 while a(z) is trained, eq. A.17 with its standard error afterwards.
 
-Sums are kept in float64, candidates are drawn in batches, and symmetric proposals are drawn in
+Afterwards, sums are kept in float64, candidates are drawn in batches, and symmetric proposals in
 antithetic pairs (z, 2μ − z), which count as one observation each in the standard error.
 """
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,9 +21,7 @@ from torch.distributions import (
     Uniform,
 )
 
-from ..progress import progress_bar
-from ..runs.checkpoints import Checkpoint
-from .density import LogAcceptance
+from ..contracts import LogAcceptance, ZEstimate
 from .sampler import MAX_BLOCK
 
 EARLIEST_STOP = 1_000_000
@@ -38,6 +36,7 @@ def smoothed_log_z(
     """Algorithm 1: log Z for each data point, and the new moving average of Z.
 
     The value of log Z_r is that of the smoothed estimate, its gradient that of the current one.
+    An average that is not yet set (NaN) starts as the mean of the current estimate.
 
     Args:
         log_a_proposals: log a(z_s) of S proposals z_s ~ π, shape (S,).
@@ -57,37 +56,43 @@ def smoothed_log_z(
         log_current = torch.logaddexp(log_current, log_weighted_a) - math.log(num_proposals + 1)
     value = log_current.detach()  # line 3: log Z_r,curr
     log_keep = math.log1p(-smoothing) if smoothing < 1 else -math.inf
-    log_average = z_average.clamp(min=torch.finfo(z_average.dtype).tiny).log()
+    average = torch.where(z_average.isnan(), value.exp().mean(), z_average)
+    log_average = average.clamp(min=torch.finfo(average.dtype).tiny).log()
     log_smooth = torch.logaddexp(log_keep + log_average, math.log(smoothing) + value)  # line 4
     # line 5: Z_r = Z_curr + sg(Z_smooth − Z_curr), so ∇ log Z_r = (Z_curr / Z_smooth) ∇ log Z_curr
     log_z = log_smooth + (value - log_smooth).exp() * (log_current - value)
     return log_z, log_smooth.exp().mean()  # line 7
 
 
-@dataclass(frozen=True)
-class ZEstimate:
-    """An estimate of Z and of log Z (nats), each with its standard error.
+class RunningMean(NamedTuple):
+    """Welford's sums over observations; a mean that goes on from them goes on exactly."""
 
-    The standard error of log Z is that of Z divided by Z (first order); it is infinite where no
-    proposal was accepted, or where one observation alone gives no error.
+    count: int = 0
+    mean: float = 0.0
+    squares: float = 0.0  # Σ (observation − mean)²
 
-    Examples:
-        >>> estimate = ZEstimate(mean=0.02, standard_error=1e-4, num_samples=1_000_000)
-        >>> f"log Z = {estimate.log_mean:.3f} ± {estimate.log_standard_error:.3f}"
-        'log Z = -3.912 ± 0.005'
-    """
+    def add(self, values: Tensor) -> "RunningMean":
+        """The sums with these observations, shape (n,), float64, among them.
 
-    mean: float
-    standard_error: float
-    num_samples: int
+        Raises:
+            ValueError: a value that is not finite.
+        """
+        batch_mean = values.mean()
+        batch = torch.stack([batch_mean, (values - batch_mean).square().sum()]).tolist()
+        if not math.isfinite(batch[0]):
+            raise ValueError("the acceptance function gave a value that is not finite")
+        total = self.count + values.numel()
+        shift = batch[0] - self.mean
+        return RunningMean(
+            total,
+            self.mean + shift * values.numel() / total,
+            self.squares + (batch[1] + shift**2 * self.count * values.numel() / total),
+        )
 
     @property
-    def log_mean(self) -> float:
-        return math.log(self.mean) if self.mean > 0 else -math.inf
-
-    @property
-    def log_standard_error(self) -> float:
-        return self.standard_error / self.mean if self.mean > 0 else math.inf
+    def standard_error(self) -> float:
+        variance = self.squares / (self.count - 1) if self.count > 1 else math.inf
+        return math.sqrt(variance / self.count)
 
 
 def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
@@ -105,14 +110,20 @@ def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
 def running_z_estimates(
     proposal: Distribution | nn.Module,
     log_a: LogAcceptance,
-    num_samples: int,
+    num_samples: int = 10**8,
     batch_size: int = MAX_BLOCK,
     antithetic: bool | None = None,
-    checkpoint: Checkpoint | None = None,
-) -> Iterator[ZEstimate]:
-    """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18).
+    target_log_standard_error: float | None = None,
+    sums: RunningMean = RunningMean(),
+) -> Iterator[tuple[ZEstimate, RunningMean]]:
+    """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18), and its sums.
 
-    With a checkpoint, the first is the one that was saved there, if any.
+    Args:
+        sums: those that an earlier estimate ended with, to continue it; where there are any, the
+            first estimate is theirs. The rest as for ``estimate_z``, which gives the last one.
+
+    Raises:
+        ValueError: as ``estimate_z``.
     """
     if num_samples < 2:
         raise ValueError(f"num_samples must be at least 2, got {num_samples}")
@@ -125,33 +136,26 @@ def running_z_estimates(
     paired = centre is not None if antithetic is None else antithetic
     group = 2 if paired else 1  # proposals per independent observation
     wanted, per_batch = math.ceil(num_samples / group), max(batch_size // group, 1)
-    saved = None if checkpoint is None else checkpoint.load()
-    # Welford's sums: squares = Σ (observation − mean)²
-    count, mean, squares = saved["sums"] if saved else (0, 0.0, 0.0)
 
     def estimate() -> ZEstimate:
-        variance = squares / (count - 1) if count > 1 else math.inf
-        return ZEstimate(mean, math.sqrt(variance / count), group * count)
+        return ZEstimate(sums.mean, sums.standard_error, group * sums.count)
 
-    if saved:
-        yield estimate()
-    while count < wanted:
-        z = proposal.sample((min(per_batch, wanted - count),))
+    def is_good_enough() -> bool:
+        return (
+            target_log_standard_error is not None
+            and group * sums.count >= EARLIEST_STOP
+            and estimate().log_standard_error <= target_log_standard_error
+        )
+
+    if sums.count:
+        yield estimate(), sums
+    while sums.count < wanted and not is_good_enough():
+        z = proposal.sample((min(per_batch, wanted - sums.count),))
         a = log_a(z).double().exp()
         if paired:
             a = (a + log_a(2 * centre - z).double().exp()) / 2
-        batch_mean = a.mean()
-        batch = torch.stack([batch_mean, (a - batch_mean).square().sum()]).tolist()
-        if not math.isfinite(batch[0]):
-            raise ValueError("the acceptance function gave a value that is not finite")
-        total = count + a.numel()
-        shift = batch[0] - mean
-        mean += shift * a.numel() / total
-        squares += batch[1] + shift**2 * count * a.numel() / total
-        count = total
-        if checkpoint is not None and checkpoint.is_due():
-            checkpoint.save({"sums": (count, mean, squares)})
-        yield estimate()
+        sums = sums.add(a)
+        yield estimate(), sums
 
 
 def estimate_z(
@@ -161,8 +165,6 @@ def estimate_z(
     batch_size: int = MAX_BLOCK,
     antithetic: bool | None = None,
     target_log_standard_error: float | None = None,
-    progress: bool = False,
-    checkpoint: Checkpoint | None = None,
 ) -> ZEstimate:
     """Z = E_π[a(z)] by Monte Carlo (eq. A.17).
 
@@ -175,8 +177,6 @@ def estimate_z(
             symmetric.
         target_log_standard_error: stop once the standard error of log Z (nats) is this small,
             looked at only after EARLIEST_STOP samples, since few say little about rare events.
-        progress: show a progress bar.
-        checkpoint: saved to now and then, and continued from where there is one.
 
     Raises:
         ValueError: fewer than 2 samples, or a batch size below 1; antithetic pairs asked of a
@@ -187,19 +187,9 @@ def estimate_z(
         >>> estimate_z(Normal(0.0, 1.0), lambda z: -z**2 / 2, 100_000).num_samples
         100000
     """
-    with progress_bar(
-        total=num_samples, unit="sample", unit_scale=True, desc="Z", disable=not progress
-    ) as bar:
-        for estimate in running_z_estimates(
-            proposal, log_a, num_samples, batch_size, antithetic, checkpoint
-        ):
-            bar.update(estimate.num_samples - bar.n)
-            text = f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}"
-            bar.set_postfix_str(text, refresh=False)
-            if (
-                target_log_standard_error is not None
-                and estimate.num_samples >= EARLIEST_STOP
-                and estimate.log_standard_error <= target_log_standard_error
-            ):
-                break
+    estimates = running_z_estimates(
+        proposal, log_a, num_samples, batch_size, antithetic, target_log_standard_error
+    )
+    for last in estimates:
+        estimate, _ = last
     return estimate

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from .density import LogAcceptance
+from ..contracts import LogAcceptance
 
 MAX_BLOCK = 8_192  # candidates at a time: what stays in a core's cache
 

@@ -4,9 +4,12 @@ from pathlib import Path
 from typing import Any
 
 from safetensors.torch import load_file
+from torch import nn
+from torch.distributions import Distribution
 
 from ..errors import ResampledPriorsError
-from ..experiment.configuration import Config
+from ..contracts import LogAcceptance, ZEstimate
+from ..experiment import Config, image_shape
 from ..files import sha256
 from ..models import LatentVariableModel, build_model
 from .records import read_run, read_z
@@ -18,7 +21,7 @@ def load_model(settings: Config, weights: Path, device: str = "cpu") -> LatentVa
     Raises:
         ResampledPriorsError: a file that is missing, damaged, or of another model.
     """
-    model = build_model(settings)
+    model = build_model(settings, image_shape(settings))
     try:
         model.load_state_dict(load_file(weights))
     except FileNotFoundError as error:
@@ -41,7 +44,7 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
 
     Returns:
         the model in evaluation mode: ``prior`` (``sample``, ``log_prob``, ``distribution()``),
-        ``encode``, ``decode`` and ``log_weight_terms`` (log p(x|z), log p(z), log q(z|x), nats).
+        ``encode``, ``decode`` and ``terms`` (log p(x|z), log p(z), log q(z|x), nats).
 
     Raises:
         ResampledPriorsError: a file of the run that is missing, damaged or of another model.
@@ -52,16 +55,31 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
         >>> images.shape
         torch.Size([4, 784])
         >>> z, log_a = model.prior.distribution().sample_ranked(100)  # the highest a(z) first
-        >>> log_p_x_z, log_p_z, log_q_z = model.log_weight_terms(images.round(), num_samples=10)
+        >>> log_p_x_z, log_p_z, log_q_z = model.terms(images.round(), num_samples=10)
         >>> (log_p_x_z + log_p_z - log_q_z).mean(0).shape  # the ELBO of each image, in nats
         torch.Size([4])
     """
     folder = Path(folder)
     model, run = load_trained(folder / "model.safetensors", device)
-    part = model.resampled_part()
-    if part is not None:
-        part.log_z.fill_(read_z(folder, run)["log_z"])
+    normalize_from(folder, run, model)
     return model
+
+
+def normalize_from(folder: Path, run: dict[str, Any], model: LatentVariableModel) -> None:
+    """Let the model keep the Z that the run's z.json holds, as when it was estimated.
+
+    Raises:
+        ResampledPriorsError: the model has a Z, and z.json is missing, damaged or not of it.
+    """
+    factors: list[list[Any]] = []
+
+    def recorded(proposal: Distribution | nn.Module, log_a: LogAcceptance) -> ZEstimate:
+        if not factors:
+            z = read_z(folder, run)
+            factors.extend(z.get("factors", [[z["z"], z["z_se"], z["num_z_samples"]]]))
+        return ZEstimate(*factors.pop(0))
+
+    model.normalize(recorded)
 
 
 def load_trained(weights: Path, device: str = "cpu") -> tuple[LatentVariableModel, dict[str, Any]]:

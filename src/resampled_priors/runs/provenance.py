@@ -33,6 +33,15 @@ def code_version() -> dict[str, Any]:
         return {"git_commit": None, "git_dirty": None}
 
 
+def describe_device(device: str) -> str:
+    """'cpu', or the name of the GPU."""
+    if not device.startswith("cuda"):
+        return device
+    import torch
+
+    return torch.cuda.get_device_name(device)
+
+
 def environment() -> dict[str, Any]:
     """Code version, package versions, Python and processor architecture."""
     versions = {}

@@ -1,114 +1,48 @@
 """The steps of a run on disk: train, estimate Z, evaluate. One function a command."""
 
-from collections.abc import Generator
+from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+from torch.distributions import Distribution
 
-from ..data.dataset import Dataset, load_dataset
+from ..contracts import LogAcceptance, ZEstimate
+from ..evaluation import (
+    COLUMNS,
+    Evaluated,
+    estimate_model_z,
+    metrics,
+    running_importance_weighted_terms,
+)
 from ..errors import ResampledPriorsError
-from ..evaluation import estimate_model_z, evaluate
 from ..experiment import Config
 from ..files import sha256, write_json
-from ..models import LatentVariableModel, build_model, parameter_counts
-from ..runs.checkpoints import Checkpoint
-from ..runs.load import load_run, load_trained
-from ..runs.locks import sole_user
-from ..runs.provenance import code_version, environment
-from ..runs.records import read_run, read_z
-from ..training.loop import training
+from ..lars import RunningMean, running_z_estimates
+from ..models import LatentVariableModel, parameter_counts
+from ..progress import progress_bar
 from ..training.side_by_side import in_turns
+from .checkpoints import Checkpoint
+from .load import load_run, load_trained
+from .locks import sole_user
+from .provenance import code_version, describe_device
+from .records import read_run, read_z
+from .training import read_data, training_run
 
 EVALUATION_SEED = 0  # of the fixed binarization of validation and test images
 
 
-def describe_device(device: str) -> str:
-    """'cpu', or the name of the GPU."""
-    return torch.cuda.get_device_name(device) if device.startswith("cuda") else device
-
-
-def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
-    """The untrained model; post hoc, the base's encoder and decoder, frozen.
-
-    Raises:
-        ResampledPriorsError: a post-hoc prior without a base model, or the reverse.
-    """
-    torch.manual_seed(settings["seed"])
-    model = build_model(settings)
-    name, base_prior = settings["prior"]["name"], settings["prior"].get("base")
-    if (base is None) != (base_prior is None):
-        remedy = "give it no --base" if base else f"give --base the '{base_prior}' run's model"
-        raise ResampledPriorsError(f"prior '{name}' and --base do not fit: {remedy}")
-    if base is None:
-        return model
-    base_settings = read_run(base.parent)["settings"]
-    for key in ("dataset", "model", "seed"):
-        if base_settings[key] != settings[key]:
-            raise ResampledPriorsError(f"{base} has another {key}: give the base of this very run")
-    if base_settings["prior"]["name"] != base_prior:
-        raise ResampledPriorsError(
-            f"{base} has another prior: give the '{base_prior}' run's model"
-        )
-    base_model, _ = load_trained(base)
-    fixed = {k: v for k, v in base_model.state_dict().items() if not k.startswith("prior.")}
-    model.load_state_dict(fixed, strict=False)
-    for key, parameter in model.named_parameters():
-        parameter.requires_grad_(key.startswith("prior."))
-    return model
-
-
-def read_data(path: Path, settings: Config) -> Dataset:
-    """The prepared data set of a run.
-
-    Raises:
-        ResampledPriorsError: unreadable, or of another data set.
-    """
-    data = load_dataset(path)
-    if data.name != settings["dataset"]:
-        raise ResampledPriorsError(
-            f"{path} holds {data.name}, the run wants {settings['dataset']}: give that file"
-        )
-    return data
-
-
-def training_run(
-    folder: Path, settings: Config, data: Path, base: Path | None, device: str
-) -> Generator[None, None, None]:
-    """Train; write model.safetensors, training.csv and run.json. Stops after every few steps.
-
-    Raises:
-        ResampledPriorsError: another process is at work on the run, a file that is missing,
-            damaged or does not fit, or a training that is not finite.
-    """
-    provenance: dict[str, Any] = {"settings": settings, **environment()}
-    model = build_run_model(settings, base)
-    dataset = read_data(data, settings)
-    hashes = {"data_sha256": sha256(data)}
-    if base is not None:
-        hashes["base_sha256"] = sha256(base)
-    with sole_user(folder):
-        checkpoint = Checkpoint(folder, "train", {"settings": settings, **hashes}, device)
-        progress = yield from training(model, dataset, settings, folder, checkpoint, device)
-        provenance |= {
-            "data": dataset.provenance,
-            **hashes,
-            "device": describe_device(device),
-            "threads": torch.get_num_threads(),
-            "iterations": progress.iteration,
-            "best_iteration": progress.best_iteration or None,
-            "train_seconds": round(progress.seconds, 3),
-            "model_sha256": sha256(folder / "model.safetensors"),
-        }
-        write_json(folder / "run.json", provenance)
-        checkpoint.clear()  # only now: killed before, the run would have to begin anew
-    print(f"trained {folder}: {progress.iteration} iterations in {progress.seconds:.0f} s")
-
-
 def train_run(folder: Path, settings: Config, data: Path, base: Path | None, device: str) -> None:
-    """`training_run` to its end."""
-    for _ in training_run(folder, settings, data, base, device):
-        pass
+    """Train; write model.safetensors, training.csv and run.json.
+
+    Raises:
+        ResampledPriorsError: as ``training_run``.
+    """
+    with training_run(folder, settings, data, base, device) as run:
+        while not run.is_finished():
+            run.turn()
+        run.finish()
 
 
 def train_runs_together(settings: dict[Path, Config], data: Path, device: str) -> None:
@@ -120,15 +54,68 @@ def train_runs_together(settings: dict[Path, Config], data: Path, device: str) -
     Raises:
         ResampledPriorsError: as ``training_run``, once the other runs have ended.
     """
-    runs = {str(f): training_run(f, s, data, None, device) for f, s in settings.items()}
-    in_turns(runs, device)
+    in_turns(
+        {str(f): training_run(f, s, data, None, device) for f, s in settings.items()}, device
+    )
+
+
+# ---- Z ------------------------------------------------------------------------------------
+
+
+class CheckpointedZ:
+    """``estimate_z`` with a bar and a checkpoint, for a prior that may ask for several Zs.
+
+    Attributes:
+        done: the estimates that have been made, in the order in which they were asked for.
+    """
+
+    def __init__(self, checkpoint: Checkpoint) -> None:
+        self.checkpoint = checkpoint
+        saved = checkpoint.load() or {"done": [], "sums": RunningMean()}
+        self.saved = [ZEstimate(*values) for values in saved["done"]]
+        self.sums = RunningMean(*saved["sums"])
+        self.done: list[ZEstimate] = []
+
+    def __call__(
+        self,
+        proposal: Distribution | nn.Module,
+        log_a: LogAcceptance,
+        num_samples: int,
+        batch_size: int,
+        *,
+        target_log_standard_error: float | None,
+    ) -> ZEstimate:
+        if len(self.done) < len(self.saved):
+            self.done.append(self.saved[len(self.done)])
+            return self.done[-1]
+        sums, self.sums = self.sums, RunningMean()
+        estimates = running_z_estimates(
+            proposal,
+            log_a,
+            num_samples,
+            batch_size,
+            target_log_standard_error=target_log_standard_error,
+            sums=sums,
+        )
+        with progress_bar(total=num_samples, unit="sample", unit_scale=True, desc="Z") as bar:
+            for current, sums in estimates:
+                estimate = current
+                bar.update(estimate.num_samples - bar.n)
+                text = f"Z {estimate.mean:.4g} ± {estimate.standard_error:.1g}"
+                bar.set_postfix_str(text, refresh=False)
+                if self.checkpoint.is_due():
+                    self.checkpoint.save(
+                        {"done": [astuple(z) for z in self.done], "sums": tuple(sums)}
+                    )
+        self.done.append(estimate)
+        return estimate
 
 
 def estimate_run_z(folder: Path, num_samples: int, target: float | None, device: str) -> None:
     """Estimate Z of a trained run; write z.json.
 
     Raises:
-        ResampledPriorsError: as ``train_run``; a Z that cannot be estimated.
+        ResampledPriorsError: as ``training_run``; a Z that cannot be estimated.
     """
     read_run(folder)  # before a folder is made of what is none
     with sole_user(folder):
@@ -136,15 +123,18 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
         torch.manual_seed(run["settings"]["seed"] + 1)  # not the stream that training began with
         inputs = {"model": run["model_sha256"], "num_samples": num_samples, "target": target}
         checkpoint = Checkpoint(folder, "estimate_z", inputs, device)
-        estimate = estimate_model_z(
-            model, num_samples, target, progress=True, checkpoint=checkpoint
-        )
-        z = {
+        estimates = CheckpointedZ(checkpoint)
+        estimate = estimate_model_z(model, num_samples, target, estimates)
+        z: dict[str, Any] = {
             "z": estimate.mean,
             "z_se": estimate.standard_error,
             "log_z": estimate.log_mean,
             "log_z_se": estimate.log_standard_error,
             "num_z_samples": estimate.num_samples,
+        }
+        if len(estimates.done) > 1:  # the Zs whose product it is
+            z["factors"] = [astuple(factor) for factor in estimates.done]
+        z |= {
             "seconds": round(checkpoint.seconds(), 3),
             "device": describe_device(device),
             "model_sha256": run["model_sha256"],
@@ -155,11 +145,14 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
     print(f"Z = {estimate.mean:.6g} ± {estimate.standard_error:.2g}")
 
 
+# ---- evaluation ---------------------------------------------------------------------------
+
+
 def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: str) -> None:
     """Evaluate on the whole test set; write metrics.json.
 
     Raises:
-        ResampledPriorsError: as ``train_run``; a metric that is not finite.
+        ResampledPriorsError: as ``training_run``; a metric that is not finite.
     """
     read_run(folder)
     with sole_user(folder):
@@ -176,11 +169,9 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
         inputs = {**hashes, "log_z": z["log_z"], "num_samples": num_importance_samples}
         checkpoint = Checkpoint(folder, "evaluate", inputs, device)
         torch.manual_seed(settings["seed"] + 2)
-        metrics: dict[str, Any] = evaluate(
-            model, images, num_importance_samples, progress=True, checkpoint=checkpoint
-        )
-        metrics |= {key: z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples")}
-        metrics |= {
+        found: dict[str, Any] = evaluate(model, images, num_importance_samples, checkpoint)
+        found |= {key: z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples")}
+        found |= {
             "num_importance_samples": num_importance_samples,
             "num_test_images": len(images),
             "iterations": run["iterations"],
@@ -192,6 +183,27 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             **hashes,
             **code_version(),
         }
-        write_json(folder / "metrics.json", metrics)
+        write_json(folder / "metrics.json", found)
         checkpoint.clear()
-    print(f"NLL {metrics['nll']:.3f}, negative ELBO {metrics['elbo']:.3f}, KL {metrics['kl']:.3f}")
+    print(f"NLL {found['nll']:.3f}, negative ELBO {found['elbo']:.3f}, KL {found['kl']:.3f}")
+
+
+def evaluate(
+    model: LatentVariableModel, images: Tensor, num_samples: int, checkpoint: Checkpoint
+) -> dict[str, float]:
+    """``evaluation.metrics`` of images with a bar and a checkpoint, from which it continues.
+
+    Raises:
+        ResampledPriorsError: a metric that is not finite.
+    """
+    saved = checkpoint.load()
+    start = None if saved is None else Evaluated(**saved)
+    running = running_importance_weighted_terms(model, images, num_samples, start)
+    with progress_bar(
+        total=len(images), initial=start.images if start else 0, unit="image", desc="NLL"
+    ) as bar:
+        for evaluated in running:
+            bar.update(evaluated.images - bar.n)
+            if checkpoint.is_due():
+                checkpoint.save(evaluated._asdict())
+    return metrics(dict(zip(COLUMNS, evaluated.values.T, strict=True)))

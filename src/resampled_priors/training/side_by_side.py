@@ -1,12 +1,22 @@
 """Several runs in one process, in turns. On a GPU their steps overlap: each run has its stream."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
-from typing import Any
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Protocol
 
 import torch
 
 from ..errors import ResampledPriorsError
+
+
+class Turns(Protocol):
+    """A run at work."""
+
+    def is_finished(self) -> bool: ...
+
+    def turn(self) -> None: ...
+
+    def finish(self) -> None: ...
 
 
 class Place:
@@ -32,20 +42,21 @@ class Place:
         self.random = torch.get_rng_state()
 
 
-def in_turns(runs: dict[str, Iterator[Any]], device: str) -> None:
+def in_turns(runs: dict[str, AbstractContextManager[Turns]], device: str) -> None:
     """Advance each run a little, again and again, until all have ended.
 
     Each draws from generators of its own and so ends as if it had run alone. One that fails does
     not stop the others.
 
     Args:
-        runs: name -> an iterator that stops now and then, such as ``runs.training_run``.
+        runs: name -> a context in which the run is at work, such as ``steps.training_run``.
 
     Raises:
         ResampledPriorsError: once all have ended, what became of those that failed.
     """
     places = {name: Place(device) for name in runs}
-    waiting, failures = dict(runs), []
+    waiting: dict[str, Iterator[None]] = {name: _turns(run) for name, run in runs.items()}
+    failures = []
     while waiting:
         for name, run in list(waiting.items()):
             try:
@@ -59,3 +70,11 @@ def in_turns(runs: dict[str, Iterator[Any]], device: str) -> None:
                 del waiting[name]
     if failures:
         raise ResampledPriorsError(f"{len(failures)} of {len(runs)} failed: {'; '.join(failures)}")
+
+
+def _turns(context: AbstractContextManager[Turns]) -> Iterator[None]:
+    with context as run:
+        while not run.is_finished():
+            run.turn()
+            yield
+        run.finish()

@@ -1,0 +1,176 @@
+"""A run at work in its folder: what trains it, with its bar, checkpoint and record."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import torch
+from safetensors.torch import save
+
+from ..data.dataset import Dataset, load_dataset
+from ..errors import ResampledPriorsError
+from ..experiment import Config, image_shape
+from ..files import atomic_write, sha256, write_json
+from ..models import LatentVariableModel, build_model
+from ..progress import progress_bar, tensorboard
+from ..training import loop
+from ..training.trainer import Trainer
+from .checkpoints import Checkpoint
+from .load import load_trained
+from .locks import sole_user
+from .provenance import describe_device, environment
+from .records import read_run
+
+
+def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
+    """The untrained model; post hoc, the base's encoder and decoder, frozen.
+
+    Raises:
+        ResampledPriorsError: a post-hoc prior without a base model, or the reverse.
+    """
+    torch.manual_seed(settings["seed"])
+    model = build_model(settings, image_shape(settings))
+    name, base_prior = settings["prior"]["name"], settings["prior"].get("base")
+    if (base is None) != (base_prior is None):
+        remedy = "give it no --base" if base else f"give --base the '{base_prior}' run's model"
+        raise ResampledPriorsError(f"prior '{name}' and --base do not fit: {remedy}")
+    if base is None:
+        return model
+    base_settings = read_run(base.parent)["settings"]
+    for key in ("dataset", "model", "seed"):
+        if base_settings[key] != settings[key]:
+            raise ResampledPriorsError(f"{base} has another {key}: give the base of this very run")
+    if base_settings["prior"]["name"] != base_prior:
+        raise ResampledPriorsError(
+            f"{base} has another prior: give the '{base_prior}' run's model"
+        )
+    base_model, _ = load_trained(base)
+    fixed = {k: v for k, v in base_model.state_dict().items() if not k.startswith("prior.")}
+    model.load_state_dict(fixed, strict=False)
+    for key, parameter in model.named_parameters():
+        parameter.requires_grad_(key.startswith("prior."))
+    return model
+
+
+def read_data(path: Path, settings: Config) -> Dataset:
+    """The prepared data set of a run.
+
+    Raises:
+        ResampledPriorsError: unreadable, or of another data set or image shape.
+    """
+    data, shape = load_dataset(path), image_shape(settings)
+    if data.name != settings["dataset"]:
+        raise ResampledPriorsError(
+            f"{path} holds {data.name}, the run wants {settings['dataset']}: give that file"
+        )
+    if data.image_shape != shape:
+        raise ResampledPriorsError(
+            f"{path} holds images of shape {list(data.image_shape)}, the run wants {list(shape)}: "
+            f"correct datasets.{data.name}.image_shape in the config"
+        )
+    return data
+
+
+class TrainingRun:
+    """A run at work: its trainer, progress bar and checkpoint."""
+
+    def __init__(
+        self, folder: Path, trainer: Trainer, checkpoint: Checkpoint, provenance: dict[str, Any]
+    ) -> None:
+        self.folder, self.trainer, self.checkpoint = folder, trainer, checkpoint
+        self.provenance = provenance
+
+    def begin(self) -> None:
+        """Start, or continue from the checkpoint where there is one."""
+        state = self.checkpoint.load()
+        if state is None:
+            self.trainer.start()
+        else:
+            self.trainer.restore(state)
+            print(f"continuing from iteration {self.trainer.progress.iteration}", flush=True)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Progress is shown, and sent to TensorBoard where that is wished."""
+        trainer = self.trainer
+        with (
+            progress_bar(
+                total=trainer.training["iterations"],
+                initial=trainer.progress.iteration,
+                unit="it",
+                desc=trainer.settings["prior"]["name"],
+            ) as self.bar,
+            tensorboard(self.folder, trainer.progress.iteration) as self.write_scalars,
+        ):
+            yield
+
+    def is_finished(self) -> bool:
+        return loop.is_finished(self.trainer)
+
+    def turn(self) -> None:
+        """A step or several; the bar and, now and then, the checkpoint follow."""
+        trainer = self.trainer
+        loop.turn(trainer)
+        self.bar.update(trainer.progress.iteration - self.bar.n)
+        if loop.row_is_due(trainer):
+            row = trainer.progress.rows[-1]
+            self.write_scalars(row)
+            self.bar.set_postfix_str(f"loss {row['loss']:.2f} Z {row['z']:.2g}", refresh=False)
+        if self.checkpoint.is_due():
+            self.checkpoint.save(trainer.state())
+
+    def finish(self) -> None:
+        """Write training.csv, model.safetensors and run.json."""
+        trainer, progress = self.trainer, self.trainer.progress
+        seconds = trainer.seconds()
+        with atomic_write(self.folder / "training.csv") as temporary:
+            pd.DataFrame(progress.rows).to_csv(temporary, index=False)
+        # not save_file, which leaves a temporary file of its own when it is killed
+        weights = trainer.weights()
+        payload = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
+        with atomic_write(self.folder / "model.safetensors") as temporary:
+            temporary.write_bytes(payload)
+        best = trainer.early_stopping and trainer.early_stopping.best_iteration
+        record = self.provenance | {
+            "device": describe_device(trainer.device),
+            "threads": torch.get_num_threads(),
+            "iterations": progress.iteration,
+            "best_iteration": best or None,
+            "train_seconds": round(seconds, 3),
+            "model_sha256": sha256(self.folder / "model.safetensors"),
+        }
+        write_json(self.folder / "run.json", record)
+        self.checkpoint.clear()  # only now: killed before, the run would have to begin anew
+        print(f"trained {self.folder}: {progress.iteration} iterations in {seconds:.0f} s")
+
+
+@contextmanager
+def training_run(
+    folder: Path, settings: Config, data: Path, base: Path | None, device: str
+) -> Iterator[TrainingRun]:
+    """A run at work in its folder, which no other process may enter.
+
+    Args:
+        settings: a run's resolved settings (``experiment.resolve_run``).
+
+    Raises:
+        ResampledPriorsError: another process is at work on the run, a file that is missing,
+            damaged or does not fit, or a training that is not finite.
+    """
+    provenance: dict[str, Any] = {"settings": settings, **environment()}
+    model = build_run_model(settings, base)
+    dataset = read_data(data, settings)
+    hashes = {"data_sha256": sha256(data)}
+    if base is not None:
+        hashes["base_sha256"] = sha256(base)
+    with sole_user(folder):
+        checkpoint = Checkpoint(folder, "train", {"settings": settings, **hashes}, device)
+        trainer = Trainer(model, dataset, settings, device)
+        run = TrainingRun(
+            folder, trainer, checkpoint, provenance | {"data": dataset.provenance, **hashes}
+        )
+        run.begin()
+        with run.shown():
+            yield run
