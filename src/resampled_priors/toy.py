@@ -23,9 +23,9 @@ from torch.distributions import (
     Normal,
 )
 
+from .contracts import Prior
 from .files import atomic_write
-from .lars import ResampledPrior, log_resampled_density
-from .lars.normalizer import estimate_z
+from .lars import log_resampled_density
 from .priors import build_prior
 
 
@@ -73,15 +73,12 @@ def grid_points(axis: Tensor, features: int) -> Tensor:
 
 
 @torch.no_grad()
-def log_parts(prior: torch.nn.Module, points: Tensor) -> tuple[Tensor, Tensor]:
+def log_parts(prior: Prior, points: Tensor) -> tuple[Tensor, Tensor]:
     """log π and log a (0 without LARS) at points (..., features), both float64 (...)."""
-    resampled = isinstance(prior, ResampledPrior)
-    proposal = prior.proposal_distribution() if resampled else prior.distribution()
+    proposal = prior.proposal_distribution()
     blocks = points.flatten(0, -2).split(65_536)
     log_proposal = torch.cat([proposal.log_prob(block) for block in blocks]).double()
-    log_a = torch.zeros_like(log_proposal)
-    if resampled:
-        log_a = torch.cat([prior.log_a(block) for block in blocks]).double()
+    log_a = torch.cat([prior.log_acceptance(block) for block in blocks]).double()
     return log_proposal.view(points.shape[:-1]), log_a.view(points.shape[:-1])
 
 
@@ -90,17 +87,16 @@ def kl_on_grid(log_q: Tensor, log_p: Tensor, cell: float) -> float:
     return float((log_q.exp() * (log_q - log_p)).sum() * cell)
 
 
-def measure(target: Distribution, prior: torch.nn.Module) -> dict[str, float]:
+def measure(target: Distribution, prior: Prior) -> dict[str, float]:
     """Z, KL(q‖p), KL(q‖π) in nats, and the proposal's mass on the grid (1: it is all there)."""
     features = target.event_shape[0]
     points = grid_points(grid_axis(HALF_WIDTH, STEP[features]), features)
     cell = STEP[features] ** features
     log_q = target.log_prob(points).double()
     log_proposal, log_a = log_parts(prior, points)
-    resampled = isinstance(prior, ResampledPrior)
-    z = float((log_proposal + log_a).exp().sum() * cell) if resampled else 1.0
-    truncation = prior.truncation if resampled else 1
-    log_p = log_resampled_density(log_proposal, log_a, torch.tensor(math.log(z)), truncation)
+    z = float((log_proposal + log_a).exp().sum() * cell) if prior.truncation != 1 else 1.0
+    log_z = torch.tensor(math.log(z))
+    log_p = log_resampled_density(log_proposal, log_a, log_z, prior.truncation)
     return {
         "z": z,
         "kl": kl_on_grid(log_q, log_p, cell),
@@ -111,7 +107,7 @@ def measure(target: Distribution, prior: torch.nn.Module) -> dict[str, float]:
 
 def fit(
     target: Distribution,
-    prior: torch.nn.Module,
+    prior: Prior,
     *,
     iterations: int,
     batch_size: int,
@@ -124,19 +120,15 @@ def fit(
     """
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
-    if isinstance(prior, ResampledPrior):  # from 1, Algorithm 1 would first push a(z) up to 1
-        prior.z_average.fill_(estimate_z(prior.proposal, prior.log_a, prior.num_proposals).mean)
     losses = []
     for _ in range(iterations):
         z = target.sample((batch_size,))
-        log_prob, new_average = prior.training_log_prob(z, target.log_prob(z))
+        log_prob = prior.training_log_prob(z, target.log_prob(z))
         loss = -log_prob.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         schedule.step()
-        if new_average is not None:
-            prior.z_average.copy_(new_average)
         losses.append(float(loss.detach()))
     return losses
 
@@ -173,7 +165,7 @@ def train_toy(name: str, settings: dict[str, Any], output: Path) -> None:
             name=name,
             axis=axis.numpy(),
             loss=np.array(losses, dtype=np.float32),
-            truncation=getattr(prior, "truncation", 1) or 0,
+            truncation=prior.truncation or 0,
             hidden=settings["prior"]["hidden"],
             **{key: value.numpy().astype(np.float32) for key, value in arrays.items()},
             **measure(target, prior),

@@ -25,10 +25,10 @@ from .sampler import MAX_BLOCK, sample_resampled
 __all__ = [
     "MAX_BLOCK",
     "AcceptanceFunction",
-    "Resampling",
-    "RunningMean",
     "ResampledDistribution",
     "ResampledPrior",
+    "Resampling",
+    "RunningMean",
     "ZEstimate",
     "check_truncation",
     "estimate_z",

@@ -95,6 +95,8 @@ class RunningMean(NamedTuple):
         return math.sqrt(variance / self.count)
 
 
+NO_OBSERVATIONS = RunningMean()
+
 def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
     """The μ with π(μ + z) = π(μ − z), or None where the family is not known to have one."""
     if isinstance(proposal, Independent):
@@ -114,7 +116,7 @@ def running_z_estimates(
     batch_size: int = MAX_BLOCK,
     antithetic: bool | None = None,
     target_log_standard_error: float | None = None,
-    sums: RunningMean = RunningMean(),
+    sums: RunningMean = NO_OBSERVATIONS,
 ) -> Iterator[tuple[ZEstimate, RunningMean]]:
     """The estimate Z_S after each batch, as Fig. A.2 shows it (eq. A.18), and its sums.
 

@@ -1,7 +1,5 @@
 """The standard normal and zuko's flows, as the paper has them (C.2)."""
 
-from collections.abc import Sequence
-
 import torch
 import zuko
 from torch import nn

@@ -7,8 +7,8 @@ from safetensors.torch import load_file
 from torch import nn
 from torch.distributions import Distribution
 
-from ..errors import ResampledPriorsError
 from ..contracts import LogAcceptance, ZEstimate
+from ..errors import ResampledPriorsError
 from ..experiment import Config, image_shape
 from ..files import sha256
 from ..models import LatentVariableModel, build_model

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance, ZEstimate
+from ..errors import ResampledPriorsError
 from ..evaluation import (
     COLUMNS,
     Evaluated,
@@ -16,7 +17,6 @@ from ..evaluation import (
     metrics,
     running_importance_weighted_terms,
 )
-from ..errors import ResampledPriorsError
 from ..experiment import Config
 from ..files import sha256, write_json
 from ..lars import RunningMean, running_z_estimates
@@ -54,9 +54,7 @@ def train_runs_together(settings: dict[Path, Config], data: Path, device: str) -
     Raises:
         ResampledPriorsError: as ``training_run``, once the other runs have ended.
     """
-    in_turns(
-        {str(f): training_run(f, s, data, None, device) for f, s in settings.items()}, device
-    )
+    in_turns({str(f): training_run(f, s, data, None, device) for f, s in settings.items()}, device)
 
 
 # ---- Z ------------------------------------------------------------------------------------

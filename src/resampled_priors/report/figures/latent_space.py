@@ -15,7 +15,7 @@ from torch import Tensor
 from ...data.dataset import Dataset
 from ...errors import ResampledPriorsError
 from ...lars import ResampledPrior
-from ...models import HALF_LOG_2PI, LatentVariableModel
+from ...models.base import HALF_LOG_2PI, LatentVariableModel
 from ...report.tables import paper_values
 from ...toy import grid_axis, grid_points, log_parts
 from .inputs import open_run, read_data

@@ -24,14 +24,14 @@ def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) ->
         settings: ``runs`` (one folder), ``num_samples`` (the last S), ``seed``, ``device``.
     """
     (run,) = settings["runs"]
-    part = open_run(results, run, settings["device"]).resampled_part()
+    part = open_run(results, run, settings["device"]).resampling
     torch.manual_seed(settings["seed"])
     num_samples = settings["num_samples"]
     batch_size = min(LARGEST_BATCH, max(FIRST, num_samples // 10_000))
     rows = []
     due = 0.0
     estimates = running_z_estimates(part.proposal, part.log_a, num_samples, batch_size)
-    for estimate in estimates:
+    for estimate, _ in estimates:
         if estimate.num_samples >= min(due, num_samples):
             rows.append((estimate.num_samples, estimate.mean, estimate.standard_error))
             due = estimate.num_samples * 10 ** (1 / PER_DECADE)

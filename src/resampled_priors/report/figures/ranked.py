@@ -1,7 +1,6 @@
 """Proposals ranked by a: Fig. 3, D.5, D.6, D.8 (grids of images), and D.7, D.9 (their values)."""
 
 import math
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,6 @@ from matplotlib.figure import Figure, SubFigure
 from numpy.typing import NDArray
 from torch import Tensor
 
-from ...models import LatentVariableModel, ResampledOutputVAE
 from .inputs import open_run
 from .style import ACCEPTANCE, COLUMN, Numbers, new_figure
 
@@ -25,25 +23,6 @@ HEADINGS = {
 SIDE = 28
 GAP = 1  # pixels between images
 GAP_GREY = 200
-
-
-@torch.no_grad()
-def rank_proposals(
-    model: LatentVariableModel, num_proposals: int
-) -> tuple[Tensor, Callable[[Tensor], Tensor]]:
-    """Draw proposals of a resampled prior or output, and rank them.
-
-    Returns:
-        log a, highest first, shape (num_proposals,), and a function from ranks (n,) to the pixel
-        means (n, 784) of those proposals. For a resampled output, a is that of a binary image
-        drawn with these means.
-    """
-    if isinstance(model, ResampledOutputVAE):
-        images, means = model.sample_proposal_images(num_proposals)
-        log_a, order = model.output.log_a(images).sort(descending=True)
-        return log_a, lambda ranks: means[order[ranks]]
-    z, log_a = model.prior.distribution().sample_ranked(num_proposals)
-    return log_a, lambda ranks: model.decode(z[ranks])
 
 
 def group_ranks(group: str, count: int, num_proposals: int) -> Tensor:
@@ -77,7 +56,7 @@ def ranked_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -
     for index, run in enumerate(settings["runs"]):
         torch.manual_seed(settings["seed"])
         model = open_run(results, run)
-        log_a, decode = rank_proposals(model, num_proposals)
+        log_a, decode = model.rank_proposals(num_proposals)
         ranks = {name: group_ranks(name, rows * columns, num_proposals) for name in HEADINGS}
         spread = torch.linspace(num_proposals - 1, 0, REPRESENTATIVES).round().long()
         for name in settings["groups"]:
@@ -86,9 +65,9 @@ def ranked_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -
         numbers[f"{index}/spread/images"] = as_bytes(decode(spread))
         numbers[f"{index}/spread/log_a"] = log_a[spread].numpy()
         numbers[f"{index}/log_a"] = log_a.numpy()
-        numbers[f"{index}/log_z"] = model.resampled_part().log_z.numpy()
+        numbers[f"{index}/log_z"] = model.resampling.log_z.numpy()
         numbers[f"{index}/variable"] = np.array(
-            "a(x)" if isinstance(model, ResampledOutputVAE) else "a(z)"
+            "a(z)" if model.resampling is model.prior else "a(x)"
         )
     return numbers
 

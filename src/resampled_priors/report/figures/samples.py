@@ -6,21 +6,11 @@ from pathlib import Path
 import matplotlib.image
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...errors import ResampledPriorsError
 from ...files import atomic_write
-from ...models import LatentVariableModel, ResampledOutputVAE
 from ...runs.load import load_run
-from .ranked import as_bytes, image_grid, rank_proposals
-
-
-@torch.no_grad()
-def sample_images(model: LatentVariableModel, num_images: int) -> Tensor:
-    """Images of the model, (num_images, 784): pixel means; bits where the output is resampled."""
-    if isinstance(model, ResampledOutputVAE):
-        return model.output.sample((num_images,))
-    return model.decode(model.prior.sample((num_images,)))
+from .ranked import as_bytes, image_grid
 
 
 @torch.no_grad()
@@ -42,15 +32,15 @@ def write_samples(
     model = load_run(run, device)
     torch.manual_seed(seed)
     if ranked:
-        if model.resampled_part() is None:
+        if model.resampling.truncation == 1:
             raise ResampledPriorsError(
                 f"{run} has no acceptance function to rank by: leave out --ranked"
             )
-        log_a, decode = rank_proposals(model, num_images)
+        log_a, decode = model.rank_proposals(num_images)
         images = decode(torch.arange(num_images, device=log_a.device))
         print(f"log a from {log_a[0]:.3g} (top left) to {log_a[-1]:.3g} nats")
     else:
-        images = sample_images(model, num_images)
+        images = model.sample_images(num_images)
     columns = math.ceil(math.sqrt(num_images))
     grid = image_grid(as_bytes(images.cpu()), math.ceil(num_images / columns), columns)
     with atomic_write(output) as temporary:
