@@ -8,7 +8,7 @@ from .configuration import Config, merge
 from .figures import figure_runs, resolve_figure
 from .labels import paper_number
 from .plan import all_runs, runs_trained_together
-from .resolve import budget, resolve_prior, resolve_run, resolve_toy
+from .resolve import budget, image_shape, resolve_prior, resolve_run, resolve_toy
 from .tables import Cell, resolve_table, table_cells, table_runs
 from .validation import load_config, validate_config
 
@@ -19,6 +19,7 @@ __all__ = [
     "all_runs",
     "budget",
     "figure_runs",
+    "image_shape",
     "load_config",
     "merge",
     "paper_number",

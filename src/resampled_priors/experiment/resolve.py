@@ -1,5 +1,6 @@
 """The settings of a run: all that its training depends on, and nothing else."""
 
+from ..data import IMAGE_SHAPE
 from ..errors import ResampledPriorsError
 from .address import Run
 from .configuration import Config, lookup, merge, own_code_sha256
@@ -96,3 +97,9 @@ def check_model_and_prior(config: Config, model: str, prior: str, place: str) ->
             f"config: {place}: model '{model}' has a resampled output and takes no LARS prior "
             f"('{prior}'), since there is one Z to estimate: name a prior of another family"
         )
+
+
+def image_shape(settings: Config) -> tuple[int, int]:
+    """Height and width of a run's images, from its resolved settings."""
+    height, width = settings.get("image_shape", IMAGE_SHAPE)
+    return height, width

@@ -97,6 +97,7 @@ class RunningMean(NamedTuple):
 
 NO_OBSERVATIONS = RunningMean()
 
+
 def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
     """The μ with π(μ + z) = π(μ − z), or None where the family is not known to have one."""
     if isinstance(proposal, Independent):

@@ -82,7 +82,7 @@ def conv_hvae(
 ) -> HierarchicalVAE:
     """ConvHVAE (L = 2): convolutions next to the image, MLPs next to the latents."""
     d = latent_size
-    encoder = ConvolutionalEncoder(image_shape)
+    encoder = ConvolutionalEncoder()
     features = encoder.features
     return HierarchicalVAE(
         prior,
@@ -91,10 +91,10 @@ def conv_hvae(
         d,
         nn.Sequential(encoder, DiagonalNormal(features, d)),
         nn.Sequential(
-            JoinedMLP(ConvolutionalEncoder(image_shape), d, features, 300), DiagonalNormal(300, d)
+            JoinedMLP(ConvolutionalEncoder(), d, features, 300), DiagonalNormal(300, d)
         ),
         nn.Sequential(
             JoinedMLP(mlp([d, 300], end=True), d, 300, features),
-            ConvolutionalDecoder(image_shape),
+            ConvolutionalDecoder(),
         ),
     )
