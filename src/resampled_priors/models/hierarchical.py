@@ -90,9 +90,7 @@ def conv_hvae(
         likelihood,
         d,
         nn.Sequential(encoder, DiagonalNormal(features, d)),
-        nn.Sequential(
-            JoinedMLP(ConvolutionalEncoder(), d, features, 300), DiagonalNormal(300, d)
-        ),
+        nn.Sequential(JoinedMLP(ConvolutionalEncoder(), d, features, 300), DiagonalNormal(300, d)),
         nn.Sequential(
             JoinedMLP(mlp([d, 300], end=True), d, 300, features),
             ConvolutionalDecoder(),
