@@ -2,6 +2,7 @@
 
 import copy
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -22,18 +23,18 @@ def test_the_committed_file_is_what_make_schema_writes():
     assert schema.FILE.read_text(encoding="utf-8") == schema.text(), "run make schema"
 
 
-def with_entry(section, **entry):
+def wrong_at(place, value):
+    """What is wrong in a config with this value at this place; None: nothing."""
     config = copy.deepcopy(CONFIG)
-    config[section]["mine"] = {"label": "mine", **entry}
-    return config
-
-
-def wrong(section, **entry):
-    """What is wrong in a config that has this entry; None: nothing."""
+    *folders, last = place.split(".")
+    entry = config
+    for folder in folders:
+        entry = entry.setdefault(folder, {})
+    entry[last] = value
     try:
-        validate_config(with_entry(section, **entry))
+        validate_config(config)
     except ResampledPriorsError as error:
-        return str(error)
+        return str(error).removeprefix("config: ")
     return None
 
 
@@ -62,14 +63,14 @@ def regenerate(tmp_path, monkeypatch):
 
 
 def test_a_new_family_is_known_once_the_file_is_made_again(monkeypatch, regenerate):
-    entry = {"family": "mixture", "components": 3, "widths": [10]}
-    unknown = "config: priors.mine.family: 'mixture' is not one of ['lars', "
-    assert wrong("priors", **entry).startswith(unknown)
+    entry = {"label": "x", "family": "mixture", "components": 3, "widths": [10]}
+    unknown = "priors.mine.family: 'mixture' is not one of ['"
+    assert wrong_at("priors.mine", entry).startswith(unknown)
     monkeypatch.setitem(priors.FAMILIES, "mixture", mixture)
-    assert wrong("priors", **entry).startswith(unknown)  # the file is read, not the tables
+    assert wrong_at("priors.mine", entry).startswith(unknown)  # the file is read, not the tables
     regenerate()
-    assert wrong("priors", **entry) is None
-    assert wrong("priors", **entry, tied=True, base="standard") is None
+    assert wrong_at("priors.mine", entry) is None
+    assert wrong_at("priors.mine", entry | {"tied": True, "base": "standard"}) is None
     for key, value, message in [
         ("components", 0, "priors.mine.components: 0 is less than the minimum of 1"),
         ("widths", [], "priors.mine.widths: [] should be non-empty"),
@@ -82,10 +83,10 @@ def test_a_new_family_is_known_once_the_file_is_made_again(monkeypatch, regenera
             "components, widths, tied",
         ),
     ]:
-        assert wrong("priors", **entry | {key: value}) == f"config: {message}"
+        assert wrong_at("priors.mine", entry | {key: value}) == message
     del entry["components"]
-    message = "config: priors.mine: 'components' is a required property: add it"
-    assert wrong("priors", **entry) == message
+    message = "priors.mine: 'components' is a required property: add it"
+    assert wrong_at("priors.mine", entry) == message
 
 
 def test_a_parameter_of_unknown_type_is_an_error_of_the_generator(monkeypatch):
@@ -101,47 +102,67 @@ VALUES = {
     "smoothing": 0.5,
     "truncation": None,
 }
-FAMILIES = [
-    (section, name, make, part)
-    for section, part in schema.parts().items()
-    for name, make in part.families.items()
-]
+PLACES = {  # of a part: where the config has it, and what stands there beside its settings
+    "prior": ("priors.mine", {"label": "x"}),
+    "model": ("models.mine", {"label": "x", "latent_size": 2, "training": {}}),
+    "likelihood": ("models.vae.likelihood", {}),
+    "objective": ("training.objective", {}),
+    "optimizer": ("budgets.short.models.conv_hvae.training.optimizer", {}),
+}
+FAMILIES = [(name, family) for name, part in schema.parts().items() for family in part.families]
+
+
+@pytest.mark.parametrize(("name", "family"), FAMILIES)
+def test_an_entry_of_each_family(name, family):
+    part, (place, common) = schema.parts()[name], PLACES[name]
+    types, required = schema.settings_of(part.families[family], part.given)
+    settings = {key: VALUES.get(kind, 3) for key, kind in types.items()}
+    least = {"family": family, **common, **{key: settings[key] for key in required}}
+    assert wrong_at(place, least) is None
+    assert wrong_at(place, least | settings) is None
+    for key in ["family", *required]:
+        without = {k: v for k, v in least.items() if k != key}
+        assert wrong_at(place, without) == f"{place}: '{key}' is a required property: add it"
+    for key in {"name", "code_sha256", "unheard_of", *part.given} - {*part.common}:
+        message = f"unknown key '{place}.{key}': use one of {', '.join(part.common)}"
+        assert wrong_at(place, {**least, key: 3}).startswith(message)
+    message = f"{place}.family: 'x' is not one of {list(part.families)}"
+    assert wrong_at(place, least | {"family": "x"}).startswith(message)
+
+
+@pytest.mark.parametrize("name", [name for name, part in schema.parts().items() if part.own])
+def test_a_class_of_ones_own_may_have_any_settings_but_those_given(name, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("class Mine: ...")
+    part, (place, common) = schema.parts()[name], PLACES[name]
+    entry = {"family": "mine.py:Mine", **common, "anything": {"goes": [1, "x"]}}
+    assert wrong_at(place, entry) is None
+    for key in ("name", "code_sha256", *part.given):
+        message = f"{place}.{key}: this key does not belong here: remove it"
+        assert wrong_at(place, {**entry, key: 3}) == message
+    message = f"{place}.family: 'mine.py' does not match .*; it is FILE.py:CLASS"
+    assert re.match(message, wrong_at(place, entry | {"family": "mine.py"}))
+    of_your_own = f"one of these, or FILE.py:CLASS for {part.own} of your own"
+    assert of_your_own in wrong_at(place, entry | {"family": "mine"})
 
 
 @pytest.mark.parametrize(
-    ("section", "family", "make", "part"), FAMILIES, ids=[f"{s} {n}" for s, n, *_ in FAMILIES]
-)
-def test_an_entry_of_each_family(section, family, make, part):
-    types, required = schema.settings_of(make, part.given)
-    entry = {"family": family} | ({"latent_size": 2, "training": {}} if section == "model" else {})
-    section = f"{section}s"
-    complete = entry | {key: VALUES.get(name, 3) for key, name in types.items()}
-    assert wrong(section, **complete) is None
-    least = {key: value for key, value in complete.items() if key in {*entry, *required}}
-    assert wrong(section, **least) is None
-    for key in required:
-        message = f"config: {section}.mine: '{key}' is a required property: add it"
-        assert wrong(section, **{k: v for k, v in complete.items() if k != key}) == message
-    for key in ("name", "code_sha256", *part.given - {"latent_size"}):
-        message = f"config: unknown key '{section}.mine.{key}': "
-        assert wrong(section, **complete, **{key: 3}).startswith(message)
-
-
-def test_toys_know_the_families_and_none_of_the_users_own():
-    config = copy.deepcopy(CONFIG)
-    toy = config["toys"]["lars_10"]
-    for proposal, message in [
+    ("proposal", "message"),
+    [
         ({"family": "standard_normal"}, None),
-        ({"family": "realnvp", "layers": 1}, "prior.proposal: 'hidden' is a required property"),
-        ({"family": "standard_normal", "base": "x"}, "'toys.lars_10.prior.proposal.base': "),
-        ({"family": "mine.py:A"}, r"prior.proposal.family: 'mine.py:A' is not one of \['"),
-    ]:
-        toy["prior"] = {**toy["prior"], "proposal": proposal}
-        if message is None:
-            validate_config(config)
-        else:
-            with pytest.raises(ResampledPriorsError, match=message):
-                validate_config(config)
+        ({"family": "realnvp", "layers": 1}, "'hidden' is a required property: add it"),
+        (
+            {"family": "standard_normal", "base": "x"},
+            "'toys.lars_10.prior.proposal.base': use one",
+        ),
+        ({"family": "mine.py:A"}, "proposal.family: 'mine.py:A' is not one of ["),
+    ],
+)
+def test_toys_know_the_families_and_none_of_the_users_own(proposal, message):
+    found = wrong_at(
+        "toys.lars_10.prior", CONFIG["toys"]["lars_10"]["prior"] | {"proposal": proposal}
+    )
+    assert found is None if message is None else message in found
 
 
 @pytest.mark.parametrize("record", sorted((ROOT / "results").rglob("run.json")), ids=str)
