@@ -2,7 +2,7 @@
 
 Each type carries its JSON schema, as YAML. ``make schema`` reads them off the signatures in the
 ``FAMILIES`` tables: a parameter without a default is required, one with a default may be left out.
-Imports no torch: Snakemake may read this module at every start.
+Imports no torch.
 """
 
 from collections.abc import Sequence
@@ -11,7 +11,6 @@ from typing import Annotated, Any, TypedDict
 Flag = Annotated[bool, "type: boolean"]
 Positive = Annotated[int, "{type: integer, minimum: 1}"]
 PositiveNumber = Annotated[float, "{type: number, exclusiveMinimum: 0}"]
-NonNegativeNumber = Annotated[float, "{type: number, minimum: 0}"]
 Hidden = Annotated[
     Sequence[int], "{type: array, minItems: 1, items: {type: integer, minimum: 1}}"
 ]  # widths of hidden layers
@@ -24,7 +23,8 @@ Truncation = Annotated[
     """,
 ]
 Smoothing = Annotated[float, "{type: number, exclusiveMinimum: 0, maximum: 1}"]  # ε
-# The name of another prior; in resolved settings that prior's own settings.
+# The name of another prior, and in resolved settings that prior's own settings, from which it is
+# built for the constructor. The setting is called `proposal`, and looked for by that name.
 PriorName = Annotated[Any, "type: string"]
 
 

@@ -222,10 +222,14 @@ def test_a_loaded_run_evaluates_like_the_one_in_memory(
 # --- post hoc ------------------------------------------------------------------------------
 
 
-def test_post_hoc_run(standard_run, digits, tmp_path):
+@pytest.mark.parametrize(
+    ("prior", "learned"), [("lars_posthoc", "prior.log_a."), ("maf", "prior.lazy.")]
+)
+def test_post_hoc_run(standard_run, digits, tmp_path, prior, learned):
     base = standard_run / "model.safetensors"
     before = sha256(base)
-    settings = settings_for(prior="lars_posthoc")
+    settings = settings_for(prior=prior)
+    settings["prior"]["base"] = "standard"
     metrics = make_run(tmp_path, settings, digits, base)
     assert sha256(base) == before  # the base is read, never trained
     run = read_json(tmp_path / "run.json")
@@ -233,7 +237,7 @@ def test_post_hoc_run(standard_run, digits, tmp_path):
     weights, fixed = load_file(tmp_path / "model.safetensors"), load_file(base)
     for key in fixed.keys() - {key for key in fixed if key.startswith("prior.")}:
         assert torch.equal(weights[key], fixed[key])
-    assert any(key.startswith("prior.log_a.") for key in weights)
+    assert any(key.startswith(learned) for key in weights)
     plain = read_json(standard_run / "metrics.json")
     assert metrics["recons"] == plain["recons"]  # the same samples, too
     assert metrics["kl"] != plain["kl"]
