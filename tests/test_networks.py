@@ -1,14 +1,17 @@
 """Network builders against parameter counts and convolutions worked out by hand."""
 
 import doctest
+import itertools
 import math
 
 import pytest
 import torch
+from refusals import refused
 from torch import nn
 from torch.nn import functional as F
 
 from resampled_priors import networks
+from resampled_priors.machine import linear as onednn
 from resampled_priors.networks import (
     ConvolutionalDecoder,
     ConvolutionalEncoder,
@@ -18,6 +21,8 @@ from resampled_priors.networks import (
     mlp,
     upsample,
 )
+
+MNIST = (28, 28)
 
 
 def num_parameters(module):
@@ -55,6 +60,59 @@ def test_mlp_is_tanh_between_layers(leading, end):
     torch.testing.assert_close(output, torch.tanh(expected) if end else expected)
 
 
+class Cosine(nn.Tanh):
+    """A tanh by descent alone."""
+
+    def forward(self, x):
+        return x.cos()
+
+
+def one_by_one(network, x):
+    """What ``print(network)`` shows, by PyTorch alone."""
+    for layer in network:
+        is_linear = isinstance(layer, nn.Linear)
+        x = F.linear(x, layer.weight, layer.bias) if is_linear else layer(x)
+    return x
+
+
+TANH = nn.Tanh()  # one that stands in several places
+REPLACEMENTS = [
+    [nn.Tanh(), nn.Tanh()],
+    [nn.ReLU(), nn.ReLU()],
+    [nn.ReLU(), nn.Tanh()],
+    [TANH, TANH],
+    [Cosine(), nn.Identity()],
+    [nn.Sequential(nn.Tanh(), nn.ReLU()), nn.ELU()],
+]
+SEQUENCES = [
+    lambda: [linear(5, 5), TANH, TANH, linear(5, 5), TANH, TANH],
+    lambda: [TANH, linear(5, 5), linear(5, 5), nn.Tanh()],
+    lambda: [nn.Linear(5, 5), nn.Tanh(), nn.Tanh(), linear(5, 5).double().float()],
+    lambda: [nn.Tanh()],
+    lambda: [],
+]
+
+
+@pytest.mark.parametrize("faster", [False, True])
+def test_what_an_mlp_shows_is_what_it_computes(faster, monkeypatch):
+    """Whatever stands in the place of a tanh, by PyTorch as by oneDNN."""
+    monkeypatch.setattr(onednn, "FASTER", faster and onednn.AVAILABLE)
+    torch.manual_seed(0)
+    x = torch.randn(6, 5)
+    outputs = []
+    for replacement in REPLACEMENTS:
+        torch.manual_seed(1)
+        network = mlp([5, 4, 3, 2])
+        assert [type(layer).__name__ for layer in network] == ["Linear", "Tanh"] * 2 + ["Linear"]
+        network[1], network[3] = replacement
+        outputs.append(network(x))
+        torch.testing.assert_close(outputs[-1], one_by_one(network, x))
+    assert not torch.allclose(outputs[0], outputs[1], atol=0.01)
+    for layers in SEQUENCES:
+        network = networks.MLP(*layers())
+        torch.testing.assert_close(network(x), one_by_one(network, x))
+
+
 def test_parameter_counts():
     assert num_parameters(mlp([784, 300, 300, 100])) == 784 * 300 + 300 + 300 * 300 + 300 + 30_100
     assert num_parameters(mlp([50, 10, 1])) == dense(50, 10) + dense(10, 1)
@@ -63,13 +121,13 @@ def test_parameter_counts():
     joined = JoinedMLP(mlp([784, 300], end=True), 50, 300, 300)
     assert num_parameters(joined) == dense(784, 300) + dense(50, 300) + dense(600, 300)
     # [[CNN], [50−512]]−300
-    encoder = ConvolutionalEncoder()
+    encoder = ConvolutionalEncoder(MNIST)
     convolutions = (4 * 4 * 1 * 32 + 32) + 2 * (4 * 4 * 32 * 32 + 32)
     assert num_parameters(encoder) == convolutions == 33_376
     joined = JoinedMLP(encoder, 50, encoder.features, 300)
     assert num_parameters(joined) == convolutions + dense(50, 512) + dense(1024, 300)
     transposed = 2 * (32 * 4 * 4 * 32 + 32) + (32 * 4 * 4 * 1 + 1)
-    assert num_parameters(ConvolutionalDecoder()) == transposed == 33_345
+    assert num_parameters(ConvolutionalDecoder(MNIST)) == transposed == 33_345
 
 
 @pytest.mark.parametrize("heads", [1, 2, 3])
@@ -138,35 +196,31 @@ def same_padding(size):
 def loop_convolution(x, weight):
     """ "Same" convolution, kernel 4, stride 2, no bias, from its definition: one output at a time.
 
-    x: (batch, channels, size, size), weight: (outputs, channels, 4, 4).
+    x: (batch, channels, height, width), weight: (outputs, channels, 4, 4).
     """
-    batch, _, size, _ = x.shape
-    before, _ = same_padding(size)
-    result = math.ceil(size / 2)
-    y = x.new_zeros(batch, weight.shape[0], result, result)
-    for i, j in torch.cartesian_prod(torch.arange(result), torch.arange(result)).tolist():
-        for k in range(4):
-            for m in range(4):
-                row, column = 2 * i + k - before, 2 * j + m - before
-                if 0 <= row < size and 0 <= column < size:
-                    y[:, :, i, j] += x[:, :, row, column] @ weight[:, :, k, m].T
+    batch, _, *sides = x.shape
+    above, left = (same_padding(side)[0] for side in sides)
+    height, width = (math.ceil(side / 2) for side in sides)
+    y = x.new_zeros(batch, weight.shape[0], height, width)
+    for i, j, k, m in itertools.product(range(height), range(width), range(4), range(4)):
+        row, column = 2 * i + k - above, 2 * j + m - left
+        if 0 <= row < sides[0] and 0 <= column < sides[1]:
+            y[:, :, i, j] += x[:, :, row, column] @ weight[:, :, k, m].T
     return y
 
 
-def loop_transposed(y, weight, size):
-    """The transpose of ``loop_convolution`` on (size, size): each y goes where it came from.
+def loop_transposed(y, weight, sides):
+    """The transpose of ``loop_convolution`` on (height, width): each y goes where it came from.
 
     y: (batch, inputs, ·, ·), weight: (inputs, channels, 4, 4).
     """
-    before, _ = same_padding(size)
-    x = y.new_zeros(y.shape[0], weight.shape[1], size, size)
-    steps = y.shape[-1]
-    for i, j in torch.cartesian_prod(torch.arange(steps), torch.arange(steps)).tolist():
-        for k in range(4):
-            for m in range(4):
-                row, column = 2 * i + k - before, 2 * j + m - before
-                if 0 <= row < size and 0 <= column < size:
-                    x[:, :, row, column] += y[:, :, i, j] @ weight[:, :, k, m]
+    above, left = (same_padding(side)[0] for side in sides)
+    x = y.new_zeros(y.shape[0], weight.shape[1], *sides)
+    rows, columns = y.shape[-2:]
+    for i, j, k, m in itertools.product(range(rows), range(columns), range(4), range(4)):
+        row, column = 2 * i + k - above, 2 * j + m - left
+        if 0 <= row < sides[0] and 0 <= column < sides[1]:
+            x[:, :, row, column] += y[:, :, i, j] @ weight[:, :, k, m]
     return x
 
 
@@ -179,26 +233,67 @@ def test_same_padding_by_hand():
     assert same_padding(7) == (1, 2)
 
 
-def test_the_encoder_is_same_convolutions_and_relus():
-    encoder = randomised(ConvolutionalEncoder())
-    x = random(2, 784)
-    h = x.reshape(2, 1, 28, 28)
-    for layer, size in [(encoder.to_14, 14), (encoder.to_7, 7), (encoder.to_4, 4)]:
+# image -> after each convolution; odd sides, even ones, and images that are not square
+SIZES = {
+    (28, 28): [(14, 14), (7, 7), (4, 4)],
+    (8, 8): [(4, 4), (2, 2), (1, 1)],
+    (5, 5): [(3, 3), (2, 2), (1, 1)],
+    (11, 16): [(6, 8), (3, 4), (2, 2)],
+    (10, 7): [(5, 4), (3, 2), (2, 1)],
+}
+
+
+@pytest.mark.parametrize("image_shape", SIZES)
+def test_the_encoder_is_same_convolutions_and_relus(image_shape):
+    encoder, sizes = randomised(ConvolutionalEncoder(image_shape)), SIZES[image_shape]
+    x = random(2, math.prod(image_shape))
+    h = x.reshape(2, 1, *image_shape)
+    for layer, size in zip(encoder.children(), sizes, strict=True):
         h = torch.relu(with_bias(loop_convolution(h, layer.weight), layer))
-        assert h.shape == (2, 32, size, size)
+        assert h.shape == (2, 32, *size)
         assert 0.1 < (h > 0).double().mean() < 0.9
-    torch.testing.assert_close(encoder(x), h.reshape(2, 512))
+    assert encoder.features == 32 * math.prod(sizes[-1])
+    torch.testing.assert_close(encoder(x), h.reshape(2, -1))
 
 
-def test_the_decoder_is_transposed_same_convolutions_and_relus():
-    decoder = randomised(ConvolutionalDecoder())
-    features = random(2, 512)
-    y = features.reshape(2, 32, 4, 4)
-    y = torch.relu(with_bias(loop_transposed(y, decoder.to_7.weight, 7), decoder.to_7))
-    y = torch.relu(with_bias(loop_transposed(y, decoder.to_14.weight, 14), decoder.to_14))
-    y = with_bias(loop_transposed(y, decoder.to_28.weight, 28), decoder.to_28)  # logits: no ReLU
+@pytest.mark.parametrize("image_shape", SIZES)
+def test_the_decoder_is_transposed_same_convolutions_and_relus(image_shape):
+    decoder, sizes = randomised(ConvolutionalDecoder(image_shape)), SIZES[image_shape]
+    features = random(2, decoder.features)
+    y = features.reshape(2, 32, *sizes[-1])
+    layers = list(decoder.children())
+    for layer, size in zip(layers, [sizes[1], sizes[0], image_shape], strict=True):
+        y = with_bias(loop_transposed(y, layer.weight, size), layer)
+        y = y if layer is layers[-1] else torch.relu(y)  # logits: no ReLU
     assert y.min() < 0
-    torch.testing.assert_close(decoder(features), y.reshape(2, 784))
+    torch.testing.assert_close(decoder(features), y.reshape(2, -1))
+
+
+def test_convolutions_are_named_after_the_rows_of_what_they_give():
+    names = {
+        (28, 28): (["to_14", "to_7", "to_4"], ["to_7", "to_14", "to_28"]),
+        (10, 7): (["to_5", "to_3", "to_2"], ["to_3", "to_5", "to_10"]),
+    }
+    for image_shape, (down, up) in names.items():
+        for network, layers in ((ConvolutionalEncoder, down), (ConvolutionalDecoder, up)):
+            keys = [f"{layer}.{what}" for layer in layers for what in ("weight", "bias")]
+            assert list(network(image_shape).state_dict()) == keys
+
+
+@pytest.mark.parametrize("network", [ConvolutionalEncoder, ConvolutionalDecoder])
+@pytest.mark.parametrize("image_shape", [(4, 28), (28, 4), (1, 1)])
+def test_images_too_small_for_convolutions_are_refused(network, image_shape):
+    message = f"images of {image_shape[0]} x {image_shape[1]} pixels are too small"
+    with refused(f"{message} .* use a model without them"):
+        network(image_shape)
+
+
+def test_convolutions_compile_whole():
+    for network in (ConvolutionalEncoder((10, 7)), ConvolutionalDecoder((10, 7))):
+        inputs = 70 if isinstance(network, ConvolutionalEncoder) else network.features
+        x = random(3, inputs).float()
+        compiled = torch.compile(network, backend="aot_eager", fullgraph=True)
+        torch.testing.assert_close(compiled(x), network(x))
 
 
 class Constant(nn.Module):
@@ -214,7 +309,7 @@ class Constant(nn.Module):
 
 
 def test_the_step_up_from_4_is_the_adjoint_of_the_step_down_to_4():
-    encoder, decoder = ConvolutionalEncoder().double(), ConvolutionalDecoder().double()
+    encoder, decoder = ConvolutionalEncoder(MNIST).double(), ConvolutionalDecoder(MNIST).double()
     # All positive and without biases, the ReLU is the identity and both steps are linear.
     kernel = random(32, 32, 4, 4).abs()
     encoder.to_4.weight.data = decoder.to_7.weight.data = kernel
@@ -237,7 +332,10 @@ def test_the_step_up_from_4_is_the_adjoint_of_the_step_down_to_4():
 
 @pytest.mark.parametrize("leading", [(), (3,), (2, 3)])
 def test_convolutional_shapes(leading):
-    encoder, decoder = randomised(ConvolutionalEncoder()), randomised(ConvolutionalDecoder())
+    encoder, decoder = (
+        randomised(ConvolutionalEncoder(MNIST)),
+        randomised(ConvolutionalDecoder(MNIST)),
+    )
     x = random(*leading, 784)
     features = encoder(x)
     assert features.shape == (*leading, 512) == (*leading, encoder.features)
@@ -251,7 +349,7 @@ def test_convolutional_shapes(leading):
 @pytest.mark.parametrize("network", [ConvolutionalEncoder, ConvolutionalDecoder])
 def test_convolutions_are_initialised_by_glorot(network):
     torch.manual_seed(0)
-    for layer in network().children():
+    for layer in network(MNIST).children():
         channels = layer.in_channels + layer.out_channels
         bound = math.sqrt(6 / (channels * 4 * 4))  # fans count the 16 places of the kernel
         # 512 weights or more: the largest is below 0.97 of the bound for 1 seed in 5 million.

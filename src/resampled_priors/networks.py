@@ -4,6 +4,7 @@ Weights are initialised by Glorot & Bengio (2010), biases are 0. The nonlinearit
 MLP layers and ReLU after convolutions.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -11,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .machine import linear as onednn
+from .errors import ResampledPriorsError
+from .machine.linear import linear as linear_product
+
+CHANNELS = 32  # between two convolutions
 
 
 class Linear(nn.Linear):
-    """A linear layer, with or without tanh behind it: (..., inputs) -> (..., outputs)."""
+    """A linear layer: (..., inputs) -> (..., outputs); asked to, it computes tanh as well."""
 
     def forward(self, h: Tensor, tanh: bool = False) -> Tensor:
-        return onednn.linear(h, self.weight, self.bias, tanh)
+        return linear_product(h, self.weight, self.bias, tanh)
 
 
 def linear(inputs: int, outputs: int, heads: int = 1) -> Linear:
@@ -35,16 +39,20 @@ def linear(inputs: int, outputs: int, heads: int = 1) -> Linear:
 
 
 class MLP(nn.Sequential):
-    """Linear layers and tanh in turn; each pair is computed in one call."""
+    """Its layers in turn. A ``Linear`` and the ``nn.Tanh`` behind it are computed in one call."""
 
     def forward(self, h: Tensor) -> Tensor:
-        for i, layer in enumerate(self):
-            if isinstance(layer, Linear):
-                h = layer(h, tanh=i + 1 < len(self))
+        fused = False  # whether the layer before has computed this one as well
+        for layer, next_layer in pairwise([*self, None]):
+            if fused:
+                fused = False
+                continue
+            fused = type(layer) is Linear and type(next_layer) is nn.Tanh
+            h = layer(h, tanh=True) if fused else layer(h)
         return h
 
 
-def mlp(sizes: Sequence[int], end: bool = False) -> nn.Sequential:
+def mlp(sizes: Sequence[int], end: bool = False) -> MLP:
     """MLP[sizes[0]−…−sizes[-1]] with tanh between the layers: (..., sizes[0]) -> (..., sizes[-1]).
 
     end: tanh after the last layer too, as a nested MLP has it.
@@ -89,6 +97,19 @@ class JoinedMLP(nn.Module):
         return self.joint(torch.cat([features_a, features_b], dim=-1))
 
 
+# ---- convolutions: kernel 4, stride 2, TensorFlow's "same" padding ----------------------------
+
+
+def _sizes(image_shape: tuple[int, int]) -> list[tuple[int, int]]:
+    """The image's height and width, and those after each of three convolutions."""
+    if min(image_shape) < 5:
+        raise ResampledPriorsError(
+            f"images of {image_shape[0]} x {image_shape[1]} pixels are too small for three "
+            "convolutions, which need 5 x 5: use a model without them"
+        )
+    return [tuple(math.ceil(side / 2**i) for side in image_shape) for i in range(4)]
+
+
 def _glorot(convolution: nn.Module) -> nn.Module:
     nn.init.xavier_uniform_(convolution.weight)
     nn.init.zeros_(convolution.bias)
@@ -96,23 +117,33 @@ def _glorot(convolution: nn.Module) -> nn.Module:
 
 
 class ConvolutionalEncoder(nn.Module):
-    """CNN[28×28×1−14×14×32−7×7×32−4×4×32], kernel 4, stride 2: (..., 784) -> (..., 512)."""
+    """Three convolutions, each with ReLU: (..., pixels) -> (..., features).
 
-    features = 4 * 4 * 32
+    For 28×28 images CNN[28×28×1−14×14×32−7×7×32−4×4×32]. ``to_7`` is the layer whose output has
+    7 rows.
 
-    def __init__(self) -> None:
+    Raises:
+        ResampledPriorsError: the images are too small.
+    """
+
+    def __init__(self, image_shape: tuple[int, int]) -> None:
         super().__init__()
-        self.to_14 = _glorot(nn.Conv2d(1, 32, 4, stride=2, padding=1))
-        self.to_7 = _glorot(nn.Conv2d(32, 32, 4, stride=2, padding=1))
-        self.to_4 = _glorot(nn.Conv2d(32, 32, 4, stride=2))
+        self.image_shape = image_shape
+        _, *sizes = _sizes(image_shape)
+        for channels, (rows, _) in zip((1, CHANNELS, CHANNELS), sizes, strict=True):
+            layer = nn.Conv2d(channels, CHANNELS, 4, stride=2, padding=1)
+            self.add_module(f"to_{rows}", _glorot(layer))
+        self.features = CHANNELS * math.prod(sizes[-1])
         self.to(memory_format=torch.channels_last)  # about 1.4 times as fast a step on a CPU
 
     def forward(self, x: Tensor) -> Tensor:
         # One channel fits both memory formats; its strides have to say that it is the last.
-        h = F.relu_(self.to_14(x.reshape(-1, 28, 28, 1).permute(0, 3, 1, 2)))
-        h = F.relu_(self.to_7(h))
-        # 7 -> 4 needs one pixel before and two after, as TensorFlow's "same" padding has it.
-        h = F.relu_(self.to_4(F.pad(h, (1, 2, 1, 2))))
+        h = x.reshape(-1, *self.image_shape, 1).permute(0, 3, 1, 2)
+        for layer in self.children():
+            rows, columns = h.shape[-2:]
+            if rows % 2 or columns % 2:  # an odd side needs one pixel before and two after
+                h = F.pad(h, (0, columns % 2, 0, rows % 2))
+            h = F.relu_(layer(h))
         return h.reshape(*x.shape[:-1], self.features)
 
 
@@ -124,24 +155,41 @@ def upsample(x: Tensor, layer: nn.ConvTranspose2d) -> Tensor:
     """
     _, channels, height, width = x.shape
     pixels = x.permute(0, 2, 3, 1).reshape(-1, height * width, channels)
-    squares = onednn.linear(pixels, layer.weight.flatten(1).t(), None).transpose(1, 2)
+    squares = linear_product(pixels, layer.weight.flatten(1).t(), None).transpose(1, 2)
     y = F.fold(squares, (2 * height, 2 * width), kernel_size=4, stride=2, padding=1)
     return y + layer.bias.view(-1, 1, 1)
 
 
-class ConvolutionalDecoder(nn.Module):
-    """CNN[4×4×32−7×7×32−14×14×32−28×28×1], transposed: (..., 512) -> logits (..., 784)."""
+def _cropped(y: Tensor, size: tuple[int, int]) -> Tensor:
+    """The mirror of the encoder's padding: of an odd side, one pixel more goes at its end."""
+    if y.shape[-2:] == size:
+        return y  # a slice of all of it would cost a copy in the gradient
+    return y[..., : size[0], : size[1]]
 
-    def __init__(self) -> None:
+
+class ConvolutionalDecoder(nn.Module):
+    """The encoder's mirror, transposed convolutions: (..., features) -> logits (..., pixels).
+
+    For 28×28 images CNN[4×4×32−7×7×32−14×14×32−28×28×1]; ReLU after all but the last.
+
+    Raises:
+        ResampledPriorsError: the images are too small.
+    """
+
+    def __init__(self, image_shape: tuple[int, int]) -> None:
         super().__init__()
-        self.to_7 = _glorot(nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1))
-        self.to_14 = _glorot(nn.ConvTranspose2d(32, 32, 4, stride=2, padding=1))
-        self.to_28 = _glorot(nn.ConvTranspose2d(32, 1, 4, stride=2, padding=1))
+        self.first, *self.sizes = reversed(_sizes(image_shape))
+        for (rows, _), channels in zip(self.sizes, (CHANNELS, CHANNELS, 1), strict=True):
+            layer = nn.ConvTranspose2d(CHANNELS, channels, 4, stride=2, padding=1)
+            self.add_module(f"to_{rows}", _glorot(layer))
+        self.features = CHANNELS * math.prod(self.first)
         self.to(memory_format=torch.channels_last)
 
     def forward(self, h: Tensor) -> Tensor:
-        y = h.reshape(-1, 32, 4, 4)
-        # The mirror of the encoder's 7 -> 4: of the full 10×10, one pixel goes before, two after.
-        y = F.relu_(self.to_7(y)[..., :7, :7])
-        y = F.relu_(self.to_14(y))
-        return upsample(y, self.to_28).reshape(*h.shape[:-1], 784)
+        y = h.reshape(-1, CHANNELS, *self.first)
+        *layers, last = self.children()
+        *sizes, image_shape = self.sizes
+        for layer, size in zip(layers, sizes, strict=True):
+            y = F.relu_(_cropped(layer(y), size))
+        y = _cropped(upsample(y, last), image_shape)
+        return y.reshape(*h.shape[:-1], math.prod(image_shape))

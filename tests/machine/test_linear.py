@@ -171,38 +171,5 @@ def test_number_types_that_do_not_fit_are_refused_as_by_pytorch(used):
         network(torch.randn(7, 50))
 
 
-@pytest.mark.parametrize("available", [True, False])
-def test_bfloat16(available, used, monkeypatch):
-    """Values and gradients of products of rounded numbers, worked out in float64."""
-    if available and not onednn.BFLOAT16_AVAILABLE:
-        pytest.skip("this processor has no products of bfloat16")
-    monkeypatch.setattr(onednn, "BFLOAT16_AVAILABLE", available)
-    torch.manual_seed(0)
-    x, weight = torch.randn(7, 50), torch.randn(30, 50)
-    bias, gradient = torch.randn(30), torch.randn(7, 30)
-    inputs = [t.clone().requires_grad_() for t in (x, weight, bias)]
-    with onednn.products_in("bfloat16"):
-        y = onednn.linear(*inputs)
-        y.backward(gradient)
-    assert len(used) == (3 if available else 0)
-    assert y.dtype == torch.float32
-    x, weight, bias, rounded = (t.bfloat16().double() for t in (x, weight, bias, gradient))
-    expected = [x @ weight.t() + bias, rounded @ weight, rounded.t() @ x, gradient.double().sum(0)]
-    for ours, theirs in zip([y, *(t.grad for t in inputs)], expected, strict=True):
-        torch.testing.assert_close(ours.double(), theirs, rtol=2**-8, atol=2**-6)
-    assert not torch.equal(y.double(), expected[0])
-
-
-def test_one_output_and_float64_keep_their_precision():
-    for network in (mlp([50, 1]), mlp(SIZES).double()):
-        x = torch.randn(7, 50, dtype=network[0].weight.dtype)
-        expected = network(x)
-        with onednn.products_in("bfloat16"):
-            assert torch.equal(network(x), expected)
-        with pytest.raises(ZeroDivisionError), onednn.products_in("bfloat16"):
-            raise ZeroDivisionError
-        assert torch.equal(network(x), expected)
-
-
 def test_layers_keep_the_names_that_weights_are_stored_under():
     assert list(mlp([3, 2, 1]).state_dict()) == ["0.weight", "0.bias", "2.weight", "2.bias"]

@@ -304,13 +304,6 @@ def test_several_devices_of_one_cell(results):
     assert "on NVIDIA H200, cpu." in markdown(results, "tableD2")
 
 
-def test_another_precision_is_named(results):
-    write_run(results, LARS, training={"precision": "bfloat16"})
-    write_run(results, STANDARD, training={"precision": "float32"})
-    tables.write_table("tableD2", spec("tableD2"), results)
-    assert "on cpu, cpu (trained in bfloat16)." in markdown(results, "tableD2")
-
-
 def test_csv_is_tidy_and_of_full_precision(results):
     values = {"nll": 100 / 3, "z": 1e-7 / 3}
     write_run(results, LARS, **values)

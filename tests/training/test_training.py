@@ -23,7 +23,6 @@ from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.steps import build_run_model
 from resampled_priors.training import loop as training
 from resampled_priors.training.loop import (
-    Trainer,
     batch_indices,
     kl_weight,
     learning_rate,
@@ -139,34 +138,6 @@ def test_a_step_is_one_of_adam_on_the_weighted_loss(beta, small):
         torch.testing.assert_close(mine, theirs, rtol=1e-5, atol=2e-6)
     assert float(one.prior.z_average) == pytest.approx(float(average), rel=1e-6)
     assert float(part.z_average) != float(average)
-
-
-@pytest.mark.parametrize("available", [True, False])
-@pytest.mark.parametrize("kind", [("vae", "lars"), ("hvae", "standard"), ("conv_hvae", "lars")])
-def test_bfloat16_moves_loss_and_gradients_by_its_rounding(kind, available, small, monkeypatch):
-    """A product's error is up to 0.4 %; a gradient goes through many of them."""
-    monkeypatch.setattr(onednn, "BFLOAT16_AVAILABLE", onednn.BFLOAT16_AVAILABLE and available)
-    losses, gradients = {}, {}
-    for precision in ("float32", "bfloat16"):
-        settings = settings_for(model=kind[0], prior=kind[1], precision=precision)
-        trainer = Trainer(build_run_model(settings, None), small, settings, "cpu")
-        torch.manual_seed(1)
-        trainer.step()
-        losses[precision] = trainer.sums
-        found = [p.grad.flatten() for p in trainer.model.parameters() if p.grad is not None]
-        gradients[precision] = torch.cat(found)
-    assert not torch.equal(losses["bfloat16"], losses["float32"])
-    torch.testing.assert_close(losses["bfloat16"], losses["float32"], rtol=2**-8, atol=0)
-    error = gradients["bfloat16"] - gradients["float32"]
-    assert 0 < error.norm() / gradients["float32"].norm() < 0.03
-
-
-@pytest.mark.parametrize("prior", ["standard", "realnvp", "maf"])
-def test_bfloat16_leaves_densities_alone(prior):
-    model, z = build_run_model(settings_for(prior=prior), None), torch.randn(3, 50)
-    expected = model.prior.log_prob(z)
-    with onednn.products_in("bfloat16"):
-        assert torch.equal(model.prior.log_prob(z), expected)
 
 
 # --- every kind of run on real data --------------------------------------------------------

@@ -66,8 +66,6 @@ def resolve_run(config: Config, run: Run) -> Config:
     training["warm_up"] = round(factor * budget["warm_up"])
     decay_after = budget.get("decay_after")
     training["decay_after"] = None if decay_after is None else round(factor * decay_after)
-    if "precision" in budget:
-        training["precision"] = budget["precision"]
     training["early_stopping"] = dataset.get("early_stopping", False)
     if not training["early_stopping"]:
         for key in ("validation_interval", "validation_importance_samples", "patience"):

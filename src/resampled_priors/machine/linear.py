@@ -6,8 +6,6 @@ it finds. What is not for it (Intel's processors, on which MKL is the faster one
 types, a GPU, one output alone, what torch.compile or torch.func transform) goes PyTorch's own way.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +14,6 @@ from torch import Tensor
 from torch.nn import functional as F
 
 AVAILABLE = torch.backends.mkldnn.is_available() and hasattr(torch.ops.mkldnn, "_linear_pointwise")
-BFLOAT16_AVAILABLE = AVAILABLE and torch.ops.mkldnn._is_mkldnn_bf16_supported()
-_bfloat16 = False  # set by products_in
 
 
 def is_intel(processor: Path = Path("/proc/cpuinfo")) -> bool:
@@ -28,32 +24,9 @@ def is_intel(processor: Path = Path("/proc/cpuinfo")) -> bool:
 FASTER = AVAILABLE and not (torch.backends.mkl.is_available() and is_intel())
 
 
-@contextmanager
-def products_in(precision: str) -> Iterator[None]:
-    """Within, ``linear`` multiplies in this precision. All else keeps its own: densities, flows,
-    convolutions, and a layer with one output, whose result is a log a(z).
-
-    Args:
-        precision: ``float32``, or ``bfloat16``: 8 bits of a number instead of 24, twice as fast
-            where the processor has such products.
-    """
-    global _bfloat16
-    before, _bfloat16 = _bfloat16, precision == "bfloat16"
-    try:
-        yield
-    finally:
-        _bfloat16 = before
-
-
 def product(x: Tensor, weight: Tensor, bias: Tensor | None = None, end: str = "none") -> Tensor:
     """end(x Wᵀ + b): (rows, inputs), (outputs, inputs) -> (rows, outputs), without a gradient."""
-    if _bfloat16:
-        x, weight, bias = _rounded(x), _rounded(weight), _rounded(bias)
-    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, end, [], "").float()
-
-
-def _rounded(x: Tensor | None) -> Tensor | None:
-    return None if x is None else x.bfloat16()
+    return torch.ops.mkldnn._linear_pointwise(x, weight, bias, end, [], "")
 
 
 class _Linear(torch.autograd.Function):
@@ -96,7 +69,7 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -
     """x Wᵀ + b, or its tanh: (..., inputs), (outputs, inputs), (outputs,) -> (..., outputs)."""
     rows = x.reshape(-1, x.shape[-1])  # tanh in place on a view would copy it in the gradient
     if (
-        (BFLOAT16_AVAILABLE if _bfloat16 else FASTER)
+        FASTER
         and x.device.type == "cpu"
         and x.dtype == weight.dtype == torch.float32
         and len(weight) > 1  # a product of a matrix and a vector has nothing to gain
@@ -109,10 +82,6 @@ def linear(x: Tensor, weight: Tensor, bias: Tensor | None, tanh: bool = False) -
         bias = None if bias is None else bias.contiguous()
         y = _Linear.apply(rows, weight, bias, tanh)
     else:
-        if _bfloat16 and x.dtype == torch.float32 and len(weight) > 1:
-            y = F.linear(_rounded(rows), _rounded(weight)).float()
-            y = y if bias is None else y + bias
-        else:
-            y = F.linear(rows, weight, bias)
+        y = F.linear(rows, weight, bias)
         y = y.tanh_() if tanh else y
     return y.view(*x.shape[:-1], len(weight))

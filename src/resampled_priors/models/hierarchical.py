@@ -82,7 +82,7 @@ def conv_hvae(
 ) -> HierarchicalVAE:
     """ConvHVAE (L = 2): convolutions next to the image, MLPs next to the latents."""
     d = latent_size
-    encoder = ConvolutionalEncoder()
+    encoder = ConvolutionalEncoder(image_shape)
     features = encoder.features
     return HierarchicalVAE(
         prior,
@@ -90,9 +90,11 @@ def conv_hvae(
         likelihood,
         d,
         nn.Sequential(encoder, DiagonalNormal(features, d)),
-        nn.Sequential(JoinedMLP(ConvolutionalEncoder(), d, features, 300), DiagonalNormal(300, d)),
+        nn.Sequential(
+            JoinedMLP(ConvolutionalEncoder(image_shape), d, features, 300), DiagonalNormal(300, d)
+        ),
         nn.Sequential(
             JoinedMLP(mlp([d, 300], end=True), d, 300, features),
-            ConvolutionalDecoder(),
+            ConvolutionalDecoder(image_shape),
         ),
     )

@@ -76,11 +76,7 @@ def _read(folder: Path, metric: str) -> dict[str, Any]:
         check_same_model(folder / "metrics.json", metrics, run, "evaluate the run again")
         verified = all(file["verified"] for file in run["data"])
         values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
-        precision = run["settings"]["training"].get("precision", "float32")
-        device = metrics["device"] + (
-            "" if precision == "float32" else f" (trained in {precision})"
-        )
-        return {**values, "device": device, "verified": verified}
+        return {**values, "device": metrics["device"], "verified": verified}
     except (KeyError, TypeError, ValueError) as error:
         raise ResampledPriorsError(
             f"{folder}: metrics.json or run.json lacks {error}: delete both and run it again"
