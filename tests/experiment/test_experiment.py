@@ -17,6 +17,7 @@ from snakemake.utils import update_config
 from resampled_priors import experiment
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, merge, resolve_run, table_cells
+from resampled_priors.files import sha256
 from resampled_priors.report.tables import paper_values
 
 ROOT = Path(__file__).parents[2]
@@ -376,6 +377,51 @@ def test_what_training_depends_on_changes_settings(path, value):
     changed = with_value(path, value)
     experiment.validate_config(changed)
     assert resolve_run(changed, DYNAMIC) != resolve_run(CONFIG, DYNAMIC)
+
+
+def test_a_class_of_ones_own_has_its_files_hash_wherever_it_stands(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code = Path("mine.py")
+    code.write_text("class Mine: ...")
+    own = {"family": "mine.py:Mine", "width": 3}
+    config = with_value("models.vae.likelihood", own)
+    config["training"] |= {"objective": own, "optimizer": own}
+    config["priors"]["standard"] = {"label": "mine", **own}
+    experiment.validate_config(config)
+    settings = resolve_run(config, DYNAMIC)
+    parts = [
+        settings["model"]["likelihood"],
+        settings["training"]["objective"],
+        settings["training"]["optimizer"],
+        settings["prior"]["proposal"],
+    ]
+    assert parts == [{**own, "code_sha256": sha256(code)}] * 4
+    code.write_text("class Mine:\n    changed = True")
+    assert resolve_run(config, DYNAMIC) != settings
+
+
+@pytest.mark.parametrize(
+    "place",
+    [
+        "models.vae.likelihood",
+        "training.objective",
+        "budgets.paper.training.optimizer",
+        "budgets.short.models.conv_hvae.training.objective",
+        "models.hvae.training.optimizer",
+        "priors.mine",
+    ],
+)
+def test_a_class_of_ones_own_that_is_missing_is_named(place, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("mine.py").write_text("class Mine: ...")
+    part = {"family": "mine.py:Mne"}
+    for name in reversed(place.split(".")):
+        part = {name: part}
+    if place == "priors.mine":
+        part["priors"]["mine"]["label"] = "mine"
+    config = merge(CONFIG, part)
+    with refused(f"config: {place}.family: mine.py has no class Mne: did you mean 'Mine'"):
+        experiment.validate_config(config)
 
 
 @pytest.mark.parametrize(

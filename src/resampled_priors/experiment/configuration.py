@@ -147,6 +147,22 @@ def lookup(config: Config, section: str, name: str, place: str) -> Config:
     return config[section][name]
 
 
+def with_code(settings: Any, place: str) -> Any:
+    """Settings in which each class of the user's own has the hash of its file beside it.
+
+    The hash makes a run depend on that file, which is not part of the package.
+
+    Raises:
+        ResampledPriorsError: as ``own_code_sha256``.
+    """
+    if not isinstance(settings, dict):
+        return settings
+    settings = {key: with_code(value, f"{place}.{key}") for key, value in settings.items()}
+    if ".py:" in str(settings.get("family")):
+        settings["code_sha256"] = own_code_sha256(settings["family"], f"{place}.family")
+    return settings
+
+
 def own_code_sha256(family: str, place: str) -> str:
     """The hash of the file of FILE.py:CLASS, which is looked into for the class but not run.
 

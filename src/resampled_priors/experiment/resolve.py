@@ -3,18 +3,13 @@
 from ..data import IMAGE_SHAPE
 from ..errors import ResampledPriorsError
 from .address import Run
-from .configuration import Config, lookup, merge, own_code_sha256
+from .configuration import Config, lookup, merge, with_code
 
 
 def _prior_settings(config: Config, name: str, place: str) -> Config:
-    """A prior's entry without its label; for a class of the user's own, with its file's hash.
-
-    The hash makes a run depend on that file, which is not part of the package.
-    """
+    """A prior's entry without its label."""
     settings = {k: v for k, v in lookup(config, "priors", name, place).items() if k != "label"}
-    if ":" in settings["family"]:
-        settings["code_sha256"] = own_code_sha256(settings["family"], f"priors.{name}.family")
-    return settings
+    return with_code(settings, f"priors.{name}")
 
 
 def resolve_prior(config: Config, name: str) -> Config:
@@ -61,7 +56,7 @@ def resolve_run(config: Config, run: Run) -> Config:
     budget = lookup(config, "budgets", config["budget"], "budget")
     budget = merge(budget, budget.get("models", {}).get(run.model, {}))
     factor = dataset.get("schedule_factor", 1)
-    training = dict(config["training"])
+    training = with_code(config["training"], "training")
     training["iterations"] = budget["iterations"]
     training["warm_up"] = round(factor * budget["warm_up"])
     decay_after = budget.get("decay_after")
@@ -70,9 +65,10 @@ def resolve_run(config: Config, run: Run) -> Config:
     if not training["early_stopping"]:
         for key in ("validation_interval", "validation_importance_samples", "patience"):
             del training[key]
+    model = {k: v for k, v in model.items() if k != "label"}
     return {
         "dataset": run.dataset,
-        "model": {"name": run.model, **{k: v for k, v in model.items() if k != "label"}},
+        "model": {"name": run.model, **with_code(model, f"models.{run.model}")},
         "prior": resolve_prior(config, run.prior),
         "seed": run.seed,
         "training": training,

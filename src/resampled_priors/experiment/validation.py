@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .configuration import Config, check_schema, lookup, read_config
+from .configuration import Config, check_schema, lookup, read_config, with_code
 from .figures import check_figure, resolve_figure
 from .resolve import resolve_prior
 from .tables import table_cells
@@ -34,6 +34,8 @@ def validate_config(config: Config) -> None:
             lookup(config, "models", model, f"budgets.{name}.models")
     for prior in config["priors"]:
         resolve_prior(config, prior)
+    for section in ("budgets", "training", "models"):
+        with_code(config[section], section)
     for table in config["tables"]:
         table_cells(config, table)
     for figure in config["figures"]:
