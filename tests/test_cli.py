@@ -263,9 +263,14 @@ WRONG_SETTINGS = [
     (("table", "table1"), {}, "the top level: 'caption' is a required property: add it"),
     (("table", "table1"), TABLE | {"cells": [3]}, "cells.0: 3 is not of type 'object'"),
     (("toy", "lars_1d", "--output", "x"), {}, "'target' is a required property"),
-    (("figure", "fig3"), {}, "fig3: 'runs' is a required property: add it"),
-    (("figure", "fig3"), {"runs": ["digits/vae/lars"]}, "runs.0: 'digits/vae/lars' does not mat"),
-    (("figure", "fig4"), {}, "'fig4' does not match"),
+    (("figure", "fig3"), {}, "the top level: 'kind' is a required property: add it"),
+    (("figure", "fig3"), {"kind": "ranked"}, "the top level: 'runs' is a required property: add"),
+    (
+        ("figure", "fig3"),
+        {"kind": "latent_means", "runs": ["digits/vae/lars"], "seed": 0},
+        "runs.0: 'digits/vae/lars' does not mat",
+    ),
+    (("figure", "fig4"), {"kind": "rank"}, "kind: 'rank' is not one of ['toy_line', "),
 ]
 
 

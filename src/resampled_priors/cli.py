@@ -265,14 +265,14 @@ def toy(
     """Train a one- or two-dimensional example: writes its densities, Z and KLs."""
     resolved = settings_from("toy", settings, configfile, config, lambda c: resolve_toy(c, name))
     use_device("cpu", threads)
-    from .toy import train_toy
+    from .report.toys import train_toy
 
     train_toy(name, resolved, output)
 
 
 @app.command()
 def figure(
-    name: Annotated[str, typer.Argument(help="fig1, fig2, fig3, figA1, figA2, figD3 … figD14")],
+    name: Annotated[str, typer.Argument(help="A figure of the config: fig1 … figD14, or yours.")],
     results: Annotated[Path, typer.Option(help="The results folder.")] = Path("results"),
     data: Annotated[Path, typer.Option(help="Prepared data sets.")] = Path("data/prepared"),
     redraw: Annotated[
@@ -287,13 +287,13 @@ def figure(
     """Make a figure from the runs and toys that are there: writes NAME.npz, NAME.pdf, NAME.png."""
     from .report.figures import make_figure, redraw_figure
 
+    def resolve(loaded: Config) -> Config:
+        return resolve_figure(loaded, name)
+
     if redraw:
-        redraw_figure(name, results)
+        redraw_figure(name, results, lambda: resolve(load_config(configfile, config)))
         return
-    resolved = settings_from(
-        "figure", settings, configfile, config, lambda c: resolve_figure(c, name)
-    )
-    check_settings({name: resolved}, "figures")
+    resolved = settings_from("figure", settings, configfile, config, resolve)
     make_figure(name, resolved, results, data, use_device(device, threads))
 
 

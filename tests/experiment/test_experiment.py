@@ -18,7 +18,7 @@ from resampled_priors import experiment
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, merge, resolve_run, table_cells
 from resampled_priors.files import sha256
-from resampled_priors.report.tables import paper_values
+from resampled_priors.report.paper import paper_values
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config([ROOT / "config.yaml"])
@@ -871,10 +871,21 @@ WRONG = {
         "figures.figD4.toys: 'lars_1d' has another target than gaussian_grid: name one with that",
     ),
     "toy twice": ("figures.figD3.toys", ["lars_10"] * 2, "figD3.toys: .* has non-unique elements"),
-    "two toys of three": (
+    "one toy of two": ("figures.figD4.toys", ["realnvp"], "figures.figD4.toys: .*short"),
+    "toy without a label": (
         "figures.fig2.toys",
         ["lars_10", "realnvp"],
-        "figures.fig2.toys: .*short",
+        "figures.fig2.labels: 3 labels of 2 things: give one for each",
+    ),
+    "run without a label": (
+        "figures.fig3.labels",
+        ["MNIST"],
+        "figures.fig3.labels: 1 labels of 2 things: give one for each",
+    ),
+    "toy with another proposal": (
+        "figures.figD4.toys",
+        ["realnvp", "lars_10"],
+        "figures.figD4.toys: 'lars_10' does not have 'realnvp' as its proposal: name a LARS toy",
     ),
     "toy without a network": (
         "toys.lars_1d.prior",
@@ -898,11 +909,21 @@ WRONG = {
         [],
         r"figures.figD5.groups: \[\] should be non",
     ),
-    "unknown figure": ("figures.fig4", {"caption": "x"}, "figures: 'fig4' .*figD3 to figD14"),
-    "latents to encode, none": (
-        "figures.figD14.encodes_data",
-        False,
-        "encodes_data: True was exp",
+    "figure of no kind": ("figures.fig4", {"caption": "x"}, "figures.fig4: 'kind' is a required"),
+    "figure of an unknown kind": (
+        "figures.figD14.kind",
+        "latents",
+        "figures.figD14.kind: 'latents' is not one of .*'latent_means'",
+    ),
+    "key of another kind": (
+        "figures.figD14.grid",
+        [2, 2],
+        "'figures.figD14.grid': use one of caption, kind, runs, seed",
+    ),
+    "figure's name": (
+        "figures.my figure",
+        {"caption": "x", "kind": "rejection"},
+        "'my figure' do",
     ),
     "post hoc on nothing": (
         "priors.lars_posthoc.base",
@@ -1011,7 +1032,10 @@ def test_a_caption_is_no_setting_of_its_figure():
 
 @pytest.mark.parametrize(
     ("name", "number"),
-    {"table1": "1", "tableD3": "D.3", "figA1": "A.1", "figD14": "D.14", "mine": "mine"}.items(),
+    {
+        **{"table1": "1", "tableD3": "D.3", "figA1": "A.1", "figD14": "D.14"},
+        **{"mine": "mine", "figure_1b": "figure_1b", "figs": "figs"},
+    }.items(),
 )
 def test_the_papers_number_of_a_table_or_figure(name, number):
     assert experiment.paper_number(name) == number

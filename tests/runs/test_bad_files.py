@@ -32,9 +32,9 @@ from resampled_priors.experiment import Run, load_config, resolve_run, resolve_t
 from resampled_priors.files import read_json
 from resampled_priors.report.figures import make_figure, redraw_figure
 from resampled_priors.report.tables import write_table
+from resampled_priors.report.toys import train_toy
 from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
-from resampled_priors.toy import train_toy
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 RUN = Run("digits", "vae", "lars_T2", 0)
@@ -175,12 +175,14 @@ def dataset(path: Path) -> list[Any]:
 
 
 def figure(folder: Path) -> bytes:
-    make_figure("fig1", {"toys": ["lars_1d"]}, folder / "results", folder / "data")
+    make_figure(
+        "fig1", {"kind": "toy_line", "toys": ["lars_1d"]}, folder / "results", folder / "data"
+    )
     return (folder / "results" / "fig1.png").read_bytes()
 
 
 def redrawn(folder: Path) -> bytes:
-    redraw_figure("fig1", folder / "results")
+    redraw_figure("fig1", folder / "results", dict)
     return (folder / "results" / "fig1.png").read_bytes()
 
 

@@ -25,10 +25,10 @@ from resampled_priors.experiment import Run, load_config, resolve_run, resolve_t
 from resampled_priors.files import read_json
 from resampled_priors.report.figures import make_figure, redraw_figure
 from resampled_priors.report.tables import write_table
+from resampled_priors.report.toys import train_toy
 from resampled_priors.runs import checkpoints
 from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
-from resampled_priors.toy import train_toy
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 RUN = Run("digits", "vae", "lars_T2", 0)
@@ -200,12 +200,14 @@ def test_toy_and_figure(disk):
     make_toy = functools.partial(train_toy, "lars_1d", toy, results / "toy" / "lars_1d.npz")
     disk.refuses(make_toy)
     make_toy()
-    work = functools.partial(make_figure, "fig1", {"toys": ["lars_1d"]}, results, results)
+    work = functools.partial(
+        make_figure, "fig1", {"kind": "toy_line", "toys": ["lars_1d"]}, results, results
+    )
     for leave in (0, 32 * 1024):  # no space for the numbers; for them, but not for the picture
         disk.refuses(work, leave)
     work()
     drawn = (results / "fig1.png").read_bytes()
-    disk.refuses(functools.partial(redraw_figure, "fig1", results))
+    disk.refuses(functools.partial(redraw_figure, "fig1", results, dict))
     assert (results / "fig1.png").read_bytes() == drawn
     with np.load(results / "fig1.npz") as numbers:
         assert "axis" in numbers

@@ -145,7 +145,7 @@ def figure_settings(wildcards):
 
 def figure_data(wildcards):
     """The data sets that a figure encodes; most show models only."""
-    if not config["figures"][wildcards.figure].get("encodes_data", False):
+    if not experiment.encodes_data(config, wildcards.figure):
         return []
     datasets = dict.fromkeys(run.dataset for run in figure_runs(wildcards))
     return [prepared(dataset) for dataset in datasets]

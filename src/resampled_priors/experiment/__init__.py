@@ -5,7 +5,7 @@ Nothing here imports torch: Snakemake reads this package at every start.
 
 from .address import Run
 from .configuration import Config, merge
-from .figures import figure_runs, resolve_figure
+from .figures import encodes_data, figure_runs, resolve_figure
 from .labels import paper_number
 from .plan import all_runs, runs_trained_together
 from .resolve import budget, image_shape, resolve_prior, resolve_run, resolve_toy
@@ -18,6 +18,7 @@ __all__ = [
     "Run",
     "all_runs",
     "budget",
+    "encodes_data",
     "figure_runs",
     "image_shape",
     "load_config",

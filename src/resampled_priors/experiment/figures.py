@@ -7,6 +7,11 @@ from .address import Run
 from .configuration import Config, lookup
 from .resolve import budget, check_model_and_prior
 
+TARGETS = {"toy_line": "mixture_1d", "toy_plane": "gaussian_grid", "toy_proposal": "gaussian_grid"}
+LABEL_RUNS = {"ranked", "ranked_values"}
+SHOW_ACCEPTANCE = {"running_z", *LABEL_RUNS}  # kinds that need an a(z)
+SHOW_LATENTS = {"latent_density", "latent_means"}  # and those that encode data into a plane
+
 
 def figure_runs(config: Config, figure: str) -> list[Run]:
     """The runs a figure shows, of the budget's first seed.
@@ -26,23 +31,42 @@ def figure_runs(config: Config, figure: str) -> list[Run]:
     return runs
 
 
+def figure_toys(config: Config, figure: str) -> list[Config]:
+    """The entries of the toys a figure shows.
+
+    Raises:
+        ResampledPriorsError: an unknown figure or toy.
+    """
+    names = lookup(config, "figures", figure, "figure").get("toys", [])
+    return [lookup(config, "toys", name, f"figures.{figure}.toys") for name in names]
+
+
+def encodes_data(config: Config, figure: str) -> bool:
+    """Whether a figure needs the data sets of its runs, as well as their models."""
+    return config["figures"][figure]["kind"] in SHOW_LATENTS
+
+
 def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -> Config:
-    """All that a figure depends on, and nothing else: ``runs`` as folders, with their labels.
+    """All that a figure depends on, and nothing else: ``runs`` as folders.
+
+    Where runs are labelled, their labels are those of their data sets by default.
 
     Args:
         runs: those of its runs to show; all by default.
 
     Raises:
-        ResampledPriorsError: as ``figure_runs``; an unknown toy.
+        ResampledPriorsError: as ``figure_runs``.
     """
     settings = dict(lookup(config, "figures", figure, "figure"))
     del settings["caption"]  # beside the figure, not in it
-    for toy in settings.get("toys", []):
-        lookup(config, "toys", toy, f"figures.{figure}.toys")
     if "runs" in settings:
-        runs = figure_runs(config, figure) if runs is None else runs
-        settings["runs"] = [run.folder for run in runs]
-        settings["labels"] = [config["datasets"][run.dataset]["label"] for run in runs]
+        known = figure_runs(config, figure)
+        shown = [i for i, run in enumerate(known) if runs is None or run in runs]
+        settings["runs"] = [known[i].folder for i in shown]
+        if settings["kind"] in LABEL_RUNS:
+            names = [config["datasets"][run.dataset]["label"] for run in known]
+            labels = settings.get("labels", names)
+            settings["labels"] = [labels[i] for i in shown]
     if settings.get("num_samples", 0) is None:
         settings["num_samples"] = budget(config)["z_samples"]
     return settings
@@ -51,27 +75,50 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
 def check_figure(config: Config, figure: str) -> None:
     """Refuse a figure of what its runs and toys have not got."""
     settings, place = config["figures"][figure], f"config: figures.{figure}"
-    for run in figure_runs(config, figure):
-        model, prior = config["models"][run.model], config["priors"][run.prior]
-        accepts = prior["family"] == "lars" or "output" in model
-        if not accepts and settings.keys() & {"grid", "num_samples"}:
-            raise ResampledPriorsError(
-                f"{place}.runs: prior '{run.prior}' has no acceptance function to show: "
-                "name a LARS prior, or a model with a resampled output"
-            )
-        if "encodes_data" in settings and model["latent_size"] != 2:
-            raise ResampledPriorsError(
-                f"{place}.runs: model '{run.model}' has latent_size {model['latent_size']}: "
-                "name one with latent_size 2"
-            )
+    _check_runs(config, figure, place)
+    _check_toys(config, figure, place)
+    shown = settings.get("toys", settings.get("runs", []))
+    if len(settings.get("labels", shown)) != len(shown):
+        raise ResampledPriorsError(
+            f"{place}.labels: {len(settings['labels'])} labels of {len(shown)} things: "
+            "give one for each"
+        )
     if math.prod(settings.get("grid", [])) > settings.get("num_proposals", 1):
         raise ResampledPriorsError(
             f"{place}.grid: {settings['grid']} has room for more than the num_proposals of "
             f"{settings['num_proposals']}: make it smaller, or draw more"
         )
-    target = "mixture_1d" if figure == "fig1" else "gaussian_grid"
-    for toy in settings.get("toys", []):
-        if config["toys"][toy]["target"] != target:
+
+
+def _check_runs(config: Config, figure: str, place: str) -> None:
+    kind = config["figures"][figure]["kind"]
+    for run in figure_runs(config, figure):
+        model, prior = config["models"][run.model], config["priors"][run.prior]
+        accepts = prior["family"] == "lars" or "output" in model
+        if kind in SHOW_ACCEPTANCE and not accepts:
             raise ResampledPriorsError(
-                f"{place}.toys: '{toy}' has another target than {target}: name one with that"
+                f"{place}.runs: prior '{run.prior}' has no acceptance function to show: "
+                "name a LARS prior, or a model with a resampled output"
+            )
+        if kind in SHOW_LATENTS and model["latent_size"] != 2:
+            raise ResampledPriorsError(
+                f"{place}.runs: model '{run.model}' has latent_size {model['latent_size']}: "
+                "name one with latent_size 2"
+            )
+
+
+def _check_toys(config: Config, figure: str, place: str) -> None:
+    settings, toys = config["figures"][figure], figure_toys(config, figure)
+    for name, toy in zip(settings.get("toys", []), toys, strict=True):
+        target = TARGETS[settings["kind"]]
+        if toy["target"] != target:
+            raise ResampledPriorsError(
+                f"{place}.toys: '{name}' has another target than {target}: name one with that"
+            )
+    if settings["kind"] == "toy_proposal":
+        alone, resampled = (toy["prior"] for toy in toys)
+        if resampled.get("proposal", {}).get("family") != alone["family"]:
+            raise ResampledPriorsError(
+                f"{place}.toys: '{settings['toys'][1]}' does not have '{settings['toys'][0]}' as "
+                "its proposal: name a LARS toy with that proposal"
             )

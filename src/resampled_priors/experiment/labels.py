@@ -16,7 +16,8 @@ METRIC_LABELS = {
 
 def paper_number(name: str) -> str:
     """What the paper calls a table or a figure: 1 of table1, D.7 of figD7."""
-    return re.sub("^([A-Z])(?=[0-9])", r"\1.", re.sub("^(table|fig)", "", name))
+    found = re.fullmatch("(?:table|fig)([A-Z]?)([0-9]+)", name)
+    return ".".join(filter(None, found.groups())) if found else name
 
 
 def label_of(config: Config, coordinates: dict[str, Any]) -> str:

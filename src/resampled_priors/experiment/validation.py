@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from .configuration import Config, check_schema, lookup, read_config, with_code
-from .figures import check_figure, resolve_figure
+from .figures import check_figure
 from .resolve import resolve_prior
 from .tables import table_cells
 
@@ -39,5 +39,4 @@ def validate_config(config: Config) -> None:
     for table in config["tables"]:
         table_cells(config, table)
     for figure in config["figures"]:
-        resolve_figure(config, figure)
         check_figure(config, figure)

@@ -1,20 +1,18 @@
 """Tables: ours beside the paper's, as tidy CSV, Markdown, LaTeX and HTML."""
 
-import html
 import math
 from collections.abc import Callable
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from ..errors import ResampledPriorsError
 from ..experiment import Cell, Config, Run, paper_number
 from ..files import atomic_write, read_json
 from ..runs.records import check_same_model
+from .formats import to_html, to_latex, to_markdown
+from .paper import paper_values
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
@@ -25,12 +23,6 @@ MARKS = {
     "quoted": ("‡", "quoted, not measured here"),
     "missing": ("—", "not run yet"),
 }
-
-
-@cache
-def paper_values() -> dict[str, dict[str, dict[str, float]]]:
-    """The paper's numbers: table -> dataset/model/prior -> metric -> value."""
-    return yaml.safe_load(files(__package__).joinpath("paper_values.yaml").read_text())
 
 
 def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
@@ -151,74 +143,6 @@ def notes(rows: pd.DataFrame, text: str) -> list[str]:
     return lines
 
 
-LATEX_SYMBOLS = {
-    "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "°": r"$^\circ$", "†": r"$^\dagger$",
-    "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
-    "ε": r"$\varepsilon$", "×": r"$\times$",
-}  # fmt: skip
-HTML_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8"/>
-<title>Table {number}</title>
-<style>
-body {{ font: 14px sans-serif; margin: 1.5em; }}
-p {{ max-width: 60em; }}
-table {{ border-collapse: collapse; border-block: 2px solid; }}
-th, td {{ padding: 0.3em 0.8em; text-align: right; }}
-thead th {{ border-bottom: 1px solid; }}
-tbody th {{ text-align: left; font-weight: normal; }}
-</style>
-</head>
-<body>
-<p><b>Table {number}.</b> {heading}</p>
-{table}
-{notes}
-</body>
-</html>
-"""
-FIT_TO_PAGE = r"\resizebox{\ifdim\width>\linewidth\linewidth\else\width\fi}{!}"
-
-
-def to_latex(wide: pd.DataFrame, heading: str, lines: list[str]) -> str:
-    """A whole document that compiles as it is (booktabs)."""
-    escape = {letter: rf"\{letter}" for letter in "_%&#${}"} | LATEX_SYMBOLS
-
-    def latex(text: str) -> str:
-        return "".join(escape.get(letter, letter) for letter in text)
-
-    wide = wide.rename(index=latex, columns=latex).map(latex)
-    tabular = wide.to_latex(escape=False, column_format="l" + "r" * wide.shape[1])
-    below = "\n\n".join(latex(line) for line in lines)
-    return "\n".join(
-        [
-            r"\documentclass{article}",
-            r"\usepackage{booktabs,graphicx}",
-            r"\usepackage[landscape,margin=15mm]{geometry}",
-            r"\pagestyle{empty}",
-            r"\begin{document}",
-            r"\centering\small",
-            latex(heading) + r"\par\medskip",
-            FIT_TO_PAGE + "{%",
-            tabular.strip() + r"}\par\medskip",
-            r"\raggedright\footnotesize",
-            below,
-            r"\end{document}",
-            "",
-        ]
-    )
-
-
-def to_html(wide: pd.DataFrame, number: str, heading: str, lines: list[str]) -> str:
-    """A page that stands alone: what the workflow's report shows."""
-    return HTML_PAGE.format(
-        number=html.escape(number),
-        heading=html.escape(heading),
-        table=wide.to_html(border=0),
-        notes="\n".join(f"<p>{html.escape(line)}</p>" for line in lines),
-    )
-
-
 def write_table(name: str, spec: Config, results: Path) -> None:
     """Write NAME.csv, NAME.md, NAME.tex and NAME.html to the results folder.
 
@@ -232,12 +156,10 @@ def write_table(name: str, spec: Config, results: Path) -> None:
     wide, heading = layout(rows), caption(spec, rows)
     lines = notes(rows, wide.to_string())
     number = paper_number(name)
-    title = f"**Table {number}.** {heading}"
-    markdown = "\n\n".join([title, wide.to_markdown(disable_numparse=True), *lines]) + "\n"
     with atomic_write(results / f"{name}.csv") as temporary:
         rows.to_csv(temporary, index=False)
     texts = {
-        "md": markdown,
+        "md": to_markdown(wide, number, heading, lines),
         "tex": to_latex(wide, heading, lines),
         "html": to_html(wide, number, heading, lines),
     }

@@ -1,4 +1,4 @@
-"""The paper's figures. Each is two functions: one computes its numbers, one draws them.
+"""Figures. Each kind is two functions: one computes a figure's numbers, one draws them.
 
 The numbers are saved beside the picture, so it can be drawn again without any model.
 """
@@ -8,45 +8,41 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import matplotlib.figure
+import numpy as np
 
-from ...errors import ResampledPriorsError
-from . import latent_space, partition, ranked, toy
-from .inputs import damaged, load_numbers, save_numbers
-from .style import Numbers, paper_style, save_figure
+from ..numbers import Numbers, damaged, load_numbers, save_numbers
+from ..paper import paper_values
+from .latent_density import density_numbers, draw_densities
+from .latent_means import draw_latent_means, latent_means_numbers
+from .ranked import draw_ranked, ranked_numbers
+from .ranked_values import draw_ranked_values
+from .rejection import draw_rejection, rejection_numbers
+from .running_z import draw_running_z, running_z_numbers
+from .style import paper_style, save_figure
+from .toy_line import draw_toy_line
+from .toy_panels import toy_numbers
+from .toy_plane import draw_toy_plane
+from .toy_proposal import draw_toy_proposal
 
 
-class PaperFigure(NamedTuple):
+class Kind(NamedTuple):
     """numbers: (settings, results folder, data folder) -> arrays; draw: arrays -> figure."""
 
     numbers: Callable[[dict[str, Any], Path, Path], Numbers]
     draw: Callable[[Numbers], matplotlib.figure.Figure]
 
 
-FIGURES: dict[str, PaperFigure] = {
-    "fig1": PaperFigure(toy.toy_numbers, toy.draw_fig1),
-    "fig2": PaperFigure(toy.toy_numbers, toy.draw_fig2),
-    "fig3": PaperFigure(ranked.ranked_numbers, ranked.draw_ranked),
-    "figA1": PaperFigure(toy.numbers_figA1, toy.draw_figA1),
-    "figA2": PaperFigure(partition.numbers_figA2, partition.draw_figA2),
-    "figD3": PaperFigure(toy.toy_numbers, toy.draw_figD3),
-    "figD4": PaperFigure(toy.toy_numbers, toy.draw_figD4),
-    "figD5": PaperFigure(ranked.ranked_numbers, ranked.draw_ranked),
-    "figD6": PaperFigure(ranked.ranked_numbers, ranked.draw_ranked),
-    "figD7": PaperFigure(ranked.ranked_numbers, ranked.draw_figD7),
-    "figD8": PaperFigure(ranked.ranked_numbers, ranked.draw_ranked),
-    "figD9": PaperFigure(ranked.ranked_numbers, ranked.draw_figD9),
-    "figD10": PaperFigure(latent_space.density_numbers, latent_space.draw_densities),
-    "figD11": PaperFigure(latent_space.density_numbers, latent_space.draw_densities),
-    "figD12": PaperFigure(latent_space.density_numbers, latent_space.draw_densities),
-    "figD13": PaperFigure(latent_space.density_numbers, latent_space.draw_densities),
-    "figD14": PaperFigure(latent_space.numbers_figD14, latent_space.draw_figD14),
+KINDS: dict[str, Kind] = {
+    "toy_line": Kind(toy_numbers, draw_toy_line),
+    "toy_plane": Kind(toy_numbers, draw_toy_plane),
+    "toy_proposal": Kind(toy_numbers, draw_toy_proposal),
+    "rejection": Kind(rejection_numbers, draw_rejection),
+    "running_z": Kind(running_z_numbers, draw_running_z),
+    "ranked": Kind(ranked_numbers, draw_ranked),
+    "ranked_values": Kind(ranked_numbers, draw_ranked_values),
+    "latent_density": Kind(density_numbers, draw_densities),
+    "latent_means": Kind(latent_means_numbers, draw_latent_means),
 }
-
-
-def _figure(name: str) -> PaperFigure:
-    if name not in FIGURES:
-        raise ResampledPriorsError(f"unknown figure '{name}': use one of {', '.join(FIGURES)}")
-    return FIGURES[name]
 
 
 def make_figure(
@@ -59,34 +55,51 @@ def make_figure(
     """Compute a figure's numbers, write ``results/NAME.npz``, and draw it.
 
     Args:
-        name: one of ``FIGURES``.
-        settings: the figure's entry in config.yaml's ``figures``, resolved.
+        name: what its files are called; the paper's numbers stand beside those of its figures.
+        settings: the figure's entry in config.yaml's ``figures``, resolved; its ``kind`` is one
+            of ``KINDS``.
         results: the folder of runs, toys and final outputs.
         data_folder: the folder of prepared data sets.
-        device: for Fig. A.2's many proposals; the others are a matter of seconds.
+        device: for many proposals (running_z); the others are a matter of seconds.
 
     Raises:
-        ResampledPriorsError: unknown name; a run, a toy or a data set that has not been made.
+        ResampledPriorsError: a run, a toy or a data set that has not been made.
     """
-    settings = {**settings, "device": device}
-    numbers = _figure(name).numbers(settings, Path(results), Path(data_folder))
-    stem = Path(results) / name
-    save_numbers(numbers, stem.with_suffix(".npz"))
-    _draw(name, numbers, stem)
+    kind = KINDS[settings["kind"]]
+    found = kind.numbers({**settings, "device": device}, Path(results), Path(data_folder))
+    numbers = {**_description(settings), **found}
+    save_numbers(numbers, Path(results) / f"{name}.npz")
+    _draw(name, numbers, Path(results))
 
 
-def redraw_figure(name: str, results: Path) -> None:
-    """Draw ``results/NAME.pdf`` and ``.png`` from the numbers in ``results/NAME.npz`` alone."""
-    stem = Path(results) / name
+def redraw_figure(name: str, results: Path, settings: Callable[[], dict[str, Any]]) -> None:
+    """Draw ``results/NAME.pdf`` and ``.png`` from the numbers in ``results/NAME.npz`` alone.
+
+    Args:
+        settings: asked for the figure's entry where the file is of a time before kinds.
+    """
     remedy = f"run `resampled-priors figure {name}`."
-    path = stem.with_suffix(".npz")
+    path = Path(results) / f"{name}.npz"
     numbers = load_numbers(path, remedy)
+    if "kind" not in numbers:
+        numbers = {**_description(settings()), **numbers}
     try:
-        _draw(name, numbers, stem)
+        _draw(name, numbers, Path(results))
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise damaged(path, error, remedy) from error  # another figure's numbers, say
 
 
-def _draw(name: str, numbers: Numbers, stem: Path) -> None:
+def _description(settings: dict[str, Any]) -> Numbers:
+    """What drawing needs of the settings, to be kept with the numbers."""
+    return {key: np.array(settings[key]) for key in ("kind", "labels") if key in settings}
+
+
+def _draw(name: str, numbers: Numbers, results: Path) -> None:
+    paper = {
+        f"paper/{run}/{metric}": np.array(value)
+        for run, values in paper_values().get(name, {}).items()
+        for metric, value in values.items()
+    }
     with paper_style():
-        save_figure(_figure(name).draw(numbers), stem)
+        figure = KINDS[str(numbers["kind"])].draw({**numbers, **paper})
+        save_figure(figure, results / name)

@@ -10,7 +10,7 @@ import torch
 from ...errors import ResampledPriorsError
 from ...files import atomic_write
 from ...runs.load import load_run
-from .ranked import as_bytes, image_grid
+from .images import as_bytes, image_grid
 
 
 @torch.no_grad()
@@ -42,7 +42,8 @@ def write_samples(
     else:
         images = model.sample_images(num_images)
     columns = math.ceil(math.sqrt(num_images))
-    grid = image_grid(as_bytes(images.cpu()), math.ceil(num_images / columns), columns)
+    pixels = as_bytes(images.cpu(), model.image_shape)
+    grid = image_grid(pixels, math.ceil(num_images / columns), columns)
     with atomic_write(output) as temporary:
         matplotlib.image.imsave(temporary, np.stack([grid] * 3, axis=-1))  # bytes as they are
     print(f"{num_images} images in {output}")

@@ -1,7 +1,6 @@
 """The look that all figures share, and how they are written: PDF and PNG, whole or not at all."""
 
 import io
-from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from pathlib import Path
 
@@ -13,8 +12,6 @@ from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...files import atomic_write
-
-Numbers = Mapping[str, NDArray]  # what a figure shows, as it lies in its npz file
 
 COLUMN = 5.5  # width of the paper's text, inches
 TARGET, ACCEPTANCE, RESAMPLED, PROPOSAL = "#0072B2", "#D55E00", "#009E73", "#555555"
@@ -40,10 +37,10 @@ def new_figure(width: float, height: float) -> Figure:
 
 def save_figure(figure: Figure, stem: Path) -> None:
     """Write ``stem``.pdf and ``stem``.png, without dates: the same numbers, the same picture."""
-    for suffix, metadata in ((".pdf", {"CreationDate": None}), (".png", {"Software": None})):
+    for suffix, metadata in (("pdf", {"CreationDate": None}), ("png", {"Software": None})):
         picture = io.BytesIO()  # first: on a full disk, matplotlib fails in ways of its own
-        figure.savefig(picture, format=suffix[1:], metadata=metadata)
-        with atomic_write(stem.with_suffix(suffix)) as temporary:
+        figure.savefig(picture, format=suffix, metadata=metadata)
+        with atomic_write(stem.with_name(f"{stem.name}.{suffix}")) as temporary:
             temporary.write_bytes(picture.getvalue())
 
 
@@ -65,3 +62,9 @@ def density_panel(
     for spine in axes.spines.values():
         spine.set_visible(True)
     return image
+
+
+def in_mathtext(label: str) -> str:
+    r"""A label inside a formula, upright: \mathrm{RealNVP}."""
+    text = label.replace("$", "").replace(" ", r"\ ")
+    return rf"\mathrm{{{text}}}"

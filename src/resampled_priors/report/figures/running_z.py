@@ -9,15 +9,16 @@ import torch
 from matplotlib.figure import Figure
 
 from ...lars.normalizer import running_z_estimates
+from ..numbers import Numbers
 from .inputs import open_run
-from .style import COLUMN, TARGET, Numbers, new_figure
+from .style import COLUMN, TARGET, new_figure
 
 FIRST = 1_000  # proposals in the first estimate shown
 LARGEST_BATCH = 100_000
 PER_DECADE = 100
 
 
-def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
+def running_z_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
     """Z_S (eq. A.18) and its standard error at about evenly spaced log S.
 
     Args:
@@ -39,7 +40,7 @@ def numbers_figA2(settings: dict[str, Any], results: Path, data_folder: Path) ->
     return {"samples": samples, "z": z, "standard_error": standard_error}
 
 
-def draw_figA2(numbers: Numbers) -> Figure:
+def draw_running_z(numbers: Numbers) -> Figure:
     """The running estimate with a band of two standard errors on a logarithmic axis of S."""
     samples, z, error = (numbers[key] for key in ("samples", "z", "standard_error"))
     figure = new_figure(0.7 * COLUMN, 1.7)
