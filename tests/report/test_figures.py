@@ -8,55 +8,25 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
+from figure_runs import TOYS, make_run
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import load_config
-from resampled_priors.files import sha256, write_json
-from resampled_priors.models import build_model
 from resampled_priors.report.figures import (
     KINDS,
     aggregate_posterior,
-    images,
     make_figure,
     ranked_values,
     redraw_figure,
 )
+from resampled_priors.report.figures.images import GAP_GREY, image_grid, scientific
 from resampled_priors.report.figures.style import new_figure
 from resampled_priors.report.toys import train_toy
 from resampled_priors.runs.load import load_run
-from resampled_priors.runs.steps import estimate_run_z
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 PAPER = {"fig1", "fig2", "fig3", "figA1", "figA2", *(f"figD{n}" for n in range(3, 15))}
-
-NORMAL = {"family": "standard_normal"}
-LARS = {"family": "lars", "proposal": NORMAL, "truncation": 100, "smoothing": 0.1}
-LARS |= {"num_proposals": 64}
-OUTPUT = {"hidden": [20, 20], "truncation": 100, "smoothing": 0.1, "num_proposals": 64}
-MODELS = {
-    "vae": {"family": "vae", "latent_size": 50},
-    "vae_2d": {"family": "vae", "latent_size": 2},
-    "vae_resampled_output": {
-        "family": "vae_resampled_output",
-        "latent_size": 50,
-        "output": OUTPUT,
-    },
-}
-PRIORS = {
-    "standard": NORMAL,
-    "lars": {**LARS, "hidden": [100, 100]},
-    "lars_20-20": {**LARS, "hidden": [20, 20]},
-    "lars_posthoc": {**LARS, "hidden": [100, 100], "base": "standard"},
-}
-TOYS = {
-    "lars_1d": ("mixture_1d", {**LARS, "hidden": [10, 10]}),
-    "lars_10-10": ("gaussian_grid", {**LARS, "hidden": [10, 10]}),
-    "lars_10": ("gaussian_grid", {**LARS, "hidden": [10]}),
-    "realnvp": ("gaussian_grid", {"family": "realnvp", "layers": 2, "hidden": [4]}),
-}
-TOYS["lars_realnvp"] = ("gaussian_grid", {**TOYS["lars_10"][1], "proposal": TOYS["realnvp"][1]})
 
 GROUPS = {"groups": ["highest", "random", "lowest"], "grid": [2, 3], "num_proposals": 200}
 VAE_LARS = "runs/digits/vae/lars/seed0"
@@ -87,26 +57,6 @@ SETTINGS = {
     | {"kind": CONFIG["figures"][name]["kind"]}
     for name, settings in SETTINGS.items()
 }
-
-
-def make_run(results: Path, folder: str) -> None:
-    """A run folder with an untrained model; its a(z) is made steep, so that it has tails."""
-    _, _, model_name, prior_name, _ = Path(folder).parts
-    model_settings = {"name": model_name, **MODELS[model_name]}
-    settings = {"dataset": "digits", "model": model_settings, "seed": 0}
-    settings["prior"] = {"name": prior_name, **PRIORS[prior_name]}
-    torch.manual_seed(0)
-    model = build_model(settings)
-    if (part := model.resampled_part()) is not None:
-        part.log_a.network[-1].weight.data *= 5
-        part.log_a.network[-1].bias.data -= 2
-    (results / folder).mkdir(parents=True)
-    weights = results / folder / "model.safetensors"
-    save_file(model.state_dict(), weights)
-    about = {"model_sha256": sha256(weights)}
-    about |= {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
-    write_json(results / folder / "run.json", about)
-    estimate_run_z(results / folder, 20_000, None, "cpu")
 
 
 @pytest.fixture(scope="module")
@@ -207,7 +157,7 @@ def test_proposals_are_ranked_and_the_grids_hold_their_images(name, numbers):
 def test_the_images_are_decoded_from_the_proposals_they_are_ranked_by(results):
     model = load_run(results / VAE_LARS)
     torch.manual_seed(1)
-    log_a, decode = images.rank_proposals(model, 50)
+    log_a, decode = model.rank_proposals(50)
     torch.manual_seed(1)
     z = model.prior.proposal_distribution().sample((50,))
     with torch.no_grad():
@@ -218,10 +168,16 @@ def test_the_images_are_decoded_from_the_proposals_they_are_ranked_by(results):
 
 def test_the_image_grid_reads_row_by_row_from_the_top():
     pixels = np.arange(6, dtype=np.uint8)[:, None, None] * np.ones((1, 28, 28), np.uint8)
-    grid = images.image_grid(pixels, 2, 3)
+    grid = image_grid(pixels, 2, 3)
     assert grid.shape == (2 * 29 - 1, 3 * 29 - 1)
     assert [[grid[r * 29, c * 29] for c in range(3)] for r in range(2)] == [[0, 1, 2], [3, 4, 5]]
-    assert (grid[28] == images.GAP_GREY).all()
+    assert (grid[28] == GAP_GREY).all()
+
+
+def test_the_image_grid_takes_images_of_any_shape():
+    pixels = np.arange(2, dtype=np.uint8)[:, None, None] * np.ones((2, 8, 5), np.uint8)
+    assert image_grid(pixels, 2, 1).shape == (17, 5)
+    assert [image_grid(pixels, 1, 2)[0, column] for column in (0, 5, 6)] == [0, GAP_GREY, 1]
 
 
 @pytest.mark.parametrize(
@@ -235,7 +191,7 @@ def test_the_image_grid_reads_row_by_row_from_the_top():
     ],
 )
 def test_values_below_the_smallest_float_are_printed(log_value, text):
-    assert images.scientific(log_value) == text
+    assert scientific(log_value) == text
 
 
 def test_the_axis_of_values_holds_very_small_ones():
