@@ -2,7 +2,7 @@
 #
 #   snakemake --cores 8 tables                     all eight tables
 #   snakemake --cores 8 results/tableD3.md         one table and the runs it needs
-#   snakemake --cores 2 results/runs/dynamic_mnist/vae/lars_T50/seed0/metrics.json     one cell
+#   snakemake --cores 2 results/runs/short/dynamic_mnist/vae/lars_T50/seed0/metrics.json   one cell
 
 from snakemake.utils import min_version
 
@@ -16,11 +16,14 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/guards.smk"
+include: "workflow/rules/shown.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/estimate.smk"
 
 
 localrules:

@@ -55,7 +55,9 @@ def grey_images(count: int) -> Tensor:
 
 
 def trainer(model: str, prior: str, device: str) -> Trainer:
-    settings = resolve_run(load_config([ROOT / "config.yaml"]), Run("digits", model, prior, 0))
+    settings = resolve_run(
+        load_config([ROOT / "config.yaml"]), Run("short", "digits", model, prior, 0)
+    )
     grey, none = grey_images(10_000), torch.empty(0, 784)
     data = Dataset("digits", "grey", grey, none, none, {}, [])
     made = Trainer(build_model(settings), data, settings, device)

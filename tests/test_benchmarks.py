@@ -29,7 +29,7 @@ def reference():
 def build_both(reference, name, prior):
     """Our model and the reference with the same weights: both hold their layers in one order."""
     torch.manual_seed(0)
-    ours = build_model(resolve_run(CONFIG, Run("digits", name, prior, 0)))
+    ours = build_model(resolve_run(CONFIG, Run("short", "digits", name, prior, 0)))
     plain = reference.build(name, prior)
     mine, theirs = (
         [p for n, p in sorted(model.named_parameters(), key=lambda item: part(item[0]))]

@@ -114,7 +114,7 @@ def test_from_raw_data_to_a_table_by_hand(command, tmp_path):
     overlay = tmp_path / "tiny.yaml"
     overlay.write_text(json.dumps(TINY))
     results, data = tmp_path / "my results", tmp_path / "my data" / "digits.safetensors"
-    run = results / "runs" / "digits" / "vae" / "lars" / "seed0"
+    run = results / "runs" / "tiny" / "digits" / "vae" / "lars" / "seed0"
     config = ["--configfile", CONFIG_FILE, "--configfile", overlay]
 
     steps = [
@@ -138,7 +138,7 @@ def test_from_raw_data_to_a_table_by_hand(command, tmp_path):
     assert f"NLL {metrics['nll']:.3f}" in said[3]
     table = (results / "tableD4.md").read_text()
     assert f"{metrics['nll']:.2f}" in table
-    assert f"Missing runs: {results}/runs/digits/vae/maf/seed0" in table
+    assert f"Missing runs: {results}/runs/tiny/digits/vae/maf/seed0" in table
     assert {path.name for path in run.iterdir()} == {
         *("model.safetensors", "training.csv", "run.json", "z.json", "metrics.json")
     }
@@ -175,7 +175,7 @@ def test_the_installed_command(tmp_path):
 
 # Errors ------------------------------------------------------------------------------------------
 
-RUN = "runs/digits/vae/lars/seed0"
+RUN = "runs/short/digits/vae/lars/seed0"
 NAMES = {
     "data set": (("prepare", "digit", "--output", "x"), ["'digit'", "digits"]),
     "table": (("table", "tableD7"), ["unknown table 'tableD7'", "did you mean 'tableD"]),
@@ -241,18 +241,18 @@ def test_settings_that_are_no_json_object(command, arguments, text):
     assert_refused(command(*arguments, "--settings", text), "--settings")
 
 
-TRAIN = resolve_run(load_config([CONFIG_FILE]), Run("digits", "vae", "lars", 0))
+TRAIN = resolve_run(load_config([CONFIG_FILE]), Run("short", "digits", "vae", "lars", 0))
 TABLE = {"caption": "", "budget": "", "seeds": [0]}
 WRONG_SETTINGS = [
     (("train", "r", "--data", "x"), {}, "the top level: 'dataset' is a required property: add"),
     (("train", "r", "--data", "x"), TRAIN | {"seed": "1"}, "seed: '1' is not of type 'integer'"),
     (
-        ("train-together", "runs/a/b/c/seed0", "--data", "x"),
+        ("train-together", "runs/short/a/b/c/seed0", "--data", "x"),
         {},
         "the top level: 'dataset' is a required property",
     ),
     (
-        ("train-together", "runs/a/b/c/seed0", "runs/a/b/c/seed1", "--data", "x"),
+        ("train-together", "runs/short/a/b/c/seed0", "runs/short/a/b/c/seed1", "--data", "x"),
         {},
         "2 runs and 1 --settings: give --settings once for each run",
     ),
@@ -298,9 +298,7 @@ def test_a_folder_that_is_no_run(command, tmp_path, arguments):
 
 def test_a_folder_of_another_form(command, tmp_path):
     result = command("train", tmp_path / "lars", "--data", "x", "--configfile", CONFIG_FILE)
-    assert_refused(
-        result, f"{tmp_path / 'lars'} is not a run folder: it should end in runs/DATASE"
-    )
+    assert_refused(result, f"{tmp_path / 'lars'} is not a run folder: it should end in runs/BUDGE")
 
 
 @pytest.mark.parametrize("device", ["cuda:77", "nonsense", "mps"])

@@ -308,7 +308,7 @@ def test_chunks_of_a_random_model_agree_within_their_error(rows, monkeypatch):
 
 def build(model, prior="standard"):
     torch.manual_seed(0)
-    return build_model(resolve_run(CONFIG, Run("digits", model, prior, 0)))
+    return build_model(resolve_run(CONFIG, Run("short", "digits", model, prior, 0)))
 
 
 def binary_images(size):

@@ -39,7 +39,7 @@ MODELS = {
 
 def make_run(results, model_name="vae", prior=LARS):
     """A run folder with an untrained model, whose a(z) is made steep, and an estimate of Z."""
-    folder = results / "runs" / "dynamic_mnist" / model_name / prior["name"] / "seed0"
+    folder = results / "runs" / "short" / "dynamic_mnist" / model_name / prior["name"] / "seed0"
     model_settings = MODELS[model_name]
     settings = {"dataset": "dynamic_mnist", "model": model_settings, "prior": prior, "seed": 0}
     torch.manual_seed(0)

@@ -23,7 +23,8 @@ NAMES = {"loss", "recons", "kl", "kl_weight", "z", "learning_rate"}
 def run(digits, tmp_path, monkeypatch):
     """Function that trains LARS for six iterations in a folder."""
     settings = resolve_run(
-        load_config([Path(__file__).parents[1] / "config.yaml"]), Run("digits", "vae", "lars", 0)
+        load_config([Path(__file__).parents[1] / "config.yaml"]),
+        Run("short", "digits", "vae", "lars", 0),
     )
     settings["training"] |= {"iterations": 6, "warm_up": 3}
 

@@ -11,12 +11,13 @@ from .errors import ResampledPriorsError
 from .experiment import (
     Config,
     Run,
-    budget,
     load_config,
+    resolve_evaluation,
     resolve_figure,
     resolve_run,
     resolve_table,
     resolve_toy,
+    resolve_z,
 )
 from .experiment.configuration import check_settings
 from .runs.provenance import log_header
@@ -30,7 +31,8 @@ app = typer.Typer(
 )
 
 RunFolder = Annotated[
-    Path, typer.Argument(help="…/runs/DATASET/MODEL/PRIOR/seedN, such as Snakemake asks for.")
+    Path,
+    typer.Argument(help="…/runs/BUDGET/DATASET/MODEL/PRIOR/seedN, such as Snakemake asks for."),
 ]
 ConfigFiles = Annotated[
     list[Path],
@@ -211,7 +213,9 @@ def estimate_z(
     threads: Threads = 1,
 ) -> None:
     """Estimate Z of a trained run: writes z.json."""
-    resolved = settings_from("estimate_z", settings, configfile, config, budget)
+    resolved = settings_from(
+        "estimate_z", settings, configfile, config, lambda c: resolve_z(c, Run.from_folder(run))
+    )
     device = use_device(device, threads)
     from .runs.steps import estimate_run_z
 
@@ -229,7 +233,13 @@ def evaluate(
     threads: Threads = 1,
 ) -> None:
     """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
-    resolved = settings_from("evaluate", settings, configfile, config, budget)
+    resolved = settings_from(
+        "evaluate",
+        settings,
+        configfile,
+        config,
+        lambda c: resolve_evaluation(c, Run.from_folder(run)),
+    )
     device = use_device(device, threads)
     from .runs.steps import evaluate_run
 

@@ -221,7 +221,7 @@ def test_number_of_runs():
 
 # The settings of a run ---------------------------------------------------------------------------
 
-DYNAMIC = Run("dynamic_mnist", "vae", "lars", 0)
+DYNAMIC = Run("short", "dynamic_mnist", "vae", "lars", 0)
 
 
 def test_settings_hold_what_training_depends_on_and_nothing_else():
@@ -251,7 +251,7 @@ def test_settings_hold_what_training_depends_on_and_nothing_else():
 
 
 def training(config: experiment.Config, dataset: str, model: str = "vae") -> experiment.Config:
-    return resolve_run(config, Run(dataset, model, "lars", 0))["training"]
+    return resolve_run(config, Run(config["budget"], dataset, model, "lars", 0))["training"]
 
 
 def test_paper_budget_is_the_papers():
@@ -340,6 +340,7 @@ def test_sizes_of_the_flows():
         ("budgets.short.models.conv_hvae.iterations", 5),
         ("training.patience", 3),  # dynamic MNIST does not stop early
         ("training.validation_interval", 3),
+        ("budget", "demo"),  # its own is in its address
         ("device", "cuda"),
         ("data.mirror", "/elsewhere"),
         ("data.accept_unverified", ["omniglot"]),
@@ -370,7 +371,6 @@ def test_what_training_does_not_depend_on_leaves_settings_alone(path, value):
         ("priors.lars.truncation", 99),
         ("priors.lars.smoothing", 0.01),
         ("datasets.dynamic_mnist", {"label": "dynamic MNIST", "early_stopping": True}),
-        ("budget", "demo"),
     ],
 )
 def test_what_training_depends_on_changes_settings(path, value):
@@ -567,7 +567,9 @@ def test_a_run_from_its_folder(root):
     for run in all_runs(CONFIG)[::7]:
         assert Run.from_folder(Path(root) / run.folder) == run
         assert Run.from_folder(f"{root}/{run.folder}/") == run
-    assert Run("digits", "vae", "lars_10-10", 12).folder == "runs/digits/vae/lars_10-10/seed12"
+    assert Run("short", "digits", "vae", "lars_10-10", 12).folder == (
+        "runs/short/digits/vae/lars_10-10/seed12"
+    )
 
 
 @pytest.mark.parametrize(
@@ -575,29 +577,39 @@ def test_a_run_from_its_folder(root):
     [
         "/",
         "results",
-        "runs/digits/vae/lars",
-        "runs/digits/vae/lars/0",
-        "runs/digits/vae/lars/seed",
-        "runs/digits/vae/lars/seed-1",
-        "runs/digits/vae/lars/seed1x",
-        "runs/digits/vae/lars/seed²",
-        "runs/digits/vae/lars/seed0/metrics.json",
-        "run/digits/vae/lars/seed0",
-        "digits/vae/lars/seed0",
+        "runs/short/digits/vae/lars",
+        "runs/short/digits/vae/lars/0",
+        "runs/short/digits/vae/lars/seed",
+        "runs/short/digits/vae/lars/seed-1",
+        "runs/short/digits/vae/lars/seed1x",
+        "runs/short/digits/vae/lars/seed²",
+        "runs/short/digits/vae/lars/seed0/metrics.json",
+        "run/short/digits/vae/lars/seed0",
+        "short/digits/vae/lars/seed0",
+        "runs/digits/vae/lars/seed0",
     ],
 )
 def test_not_a_run_folder(folder):
-    with refused(f"{folder} is not a run folder: it should end in runs/DATASET/MODEL/PRIOR/seedN"):
+    with refused(
+        f"{folder} is not a run folder: it should end in runs/BUDGET/DATASET/MODEL/PRIOR/seedN"
+    ):
         Run.from_folder(folder)
 
 
 @pytest.mark.parametrize(
     ("run", "match"),
     [
-        (Run("dynamic_mnits", "vae", "lars", 0), "'dynamic_mnits': did you mean 'dynamic_mnist'"),
-        (Run("digits", "hvea", "lars", 0), "unknown model 'hvea': did you mean 'hvae'"),
-        (Run("digits", "vae", "lars_T3x", 0), "unknown prior 'lars_T3x': did you mean 'lars_T"),
-        (Run("digits", "vae", "?", 0), "unknown prior '.': use one of standard, lars, "),
+        (
+            Run("short", "dynamic_mnits", "vae", "lars", 0),
+            "'dynamic_mnits': did you mean 'dynamic_mnist'",
+        ),
+        (Run("sort", "digits", "vae", "lars", 0), "unknown budget 'sort': did you mean 'short'"),
+        (Run("short", "digits", "hvea", "lars", 0), "unknown model 'hvea': did you mean 'hvae'"),
+        (
+            Run("short", "digits", "vae", "lars_T3x", 0),
+            "unknown prior 'lars_T3x': did you mean 'lars_T",
+        ),
+        (Run("short", "digits", "vae", "?", 0), "unknown prior '.': use one of standard, lars, "),
     ],
 )
 def test_settings_of_an_unknown_run(run, match):
@@ -1013,7 +1025,7 @@ def test_a_quoted_row_becomes_measured_by_a_model_and_a_prior():
         ("dynamic_mnist", True, None),
         ("omniglot", True, 1.5),
     ]
-    assert Run("omniglot", "vae", "lars", 0) in experiment.table_runs(config, "table2")
+    assert Run("short", "omniglot", "vae", "lars", 0) in experiment.table_runs(config, "table2")
 
 
 def test_the_readme_of_the_config_adds_a_prior_that_is_valid():
@@ -1053,7 +1065,7 @@ def test_all_runs_are_those_of_tables_and_figures_and_the_bases():
     config["tables"] = {"table1": config["tables"]["table1"]}
     config["figures"] = {"fig3": config["figures"]["fig3"]}
     in_table = [
-        Run("dynamic_mnist", model, prior, seed)
+        Run("short", "dynamic_mnist", model, prior, seed)
         for model, prior in (
             ("vae", "standard"),
             ("vae", "lars"),
@@ -1061,5 +1073,7 @@ def test_all_runs_are_those_of_tables_and_figures_and_the_bases():
         )
         for seed in (3, 4)
     ]
-    in_figure = [Run("digits", "vae", prior, 3) for prior in ("standard", "lars_posthoc", "lars")]
+    in_figure = [
+        Run("short", "digits", "vae", prior, 3) for prior in ("standard", "lars_posthoc", "lars")
+    ]
     assert experiment.all_runs(config) == in_table + in_figure

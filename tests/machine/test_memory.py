@@ -38,9 +38,9 @@ _, status, usage = os.wait4(process, 0)
 print(usage.ru_maxrss)
 sys.exit(os.waitstatus_to_exitcode(status))
 """
-CONV = "results/runs/dynamic_mnist/conv_hvae/lars/seed0"
-FLOW = "results/runs/dynamic_mnist/vae/lars_realnvp/seed0"
-PLANE = "results/runs/dynamic_mnist/vae_2d/lars/seed0"
+CONV = "results/runs/small/dynamic_mnist/conv_hvae/lars/seed0"
+FLOW = "results/runs/small/dynamic_mnist/vae/lars_realnvp/seed0"
+PLANE = "results/runs/small/dynamic_mnist/vae_2d/lars/seed0"
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,7 @@ PRIORS = {  # parameters of a(z), and of the rest of the prior
 
 def build(model, prior="standard", seed=0):
     torch.manual_seed(seed)
-    return build_model(resolve_run(CONFIG, Run("dynamic_mnist", model, prior, seed)))
+    return build_model(resolve_run(CONFIG, Run("short", "dynamic_mnist", model, prior, seed)))
 
 
 def count(module):
@@ -186,7 +186,7 @@ def test_lars_priors_have_the_configs_settings(name):
 def test_unknown_families_are_named():
     with pytest.raises(ResampledPriorsError, match="unknown prior family 'vamp': use one of lars"):
         build_prior({"family": "vamp"}, 2)
-    settings = resolve_run(CONFIG, Run("dynamic_mnist", "vae", "standard", 0))
+    settings = resolve_run(CONFIG, Run("short", "dynamic_mnist", "vae", "standard", 0))
     settings["model"]["family"] = "vqvae"
     with pytest.raises(ResampledPriorsError, match="unknown model family 'vqvae': use one of vae"):
         build_model(settings)

@@ -29,8 +29,8 @@ CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 PAPER = {"fig1", "fig2", "fig3", "figA1", "figA2", *(f"figD{n}" for n in range(3, 15))}
 
 GROUPS = {"groups": ["highest", "random", "lowest"], "grid": [2, 3], "num_proposals": 200}
-VAE_LARS = "runs/digits/vae/lars/seed0"
-VAE_2D = "runs/digits/vae_2d/lars/seed0"
+VAE_LARS = "runs/short/digits/vae/lars/seed0"
+VAE_2D = "runs/short/digits/vae_2d/lars/seed0"
 LABELS = ["high: {network}", "low: {network}", "RealNVP + LARS\n{network}"]
 SETTINGS = {
     "fig1": {"toys": ["lars_1d"]},
@@ -43,13 +43,13 @@ SETTINGS = {
     "figD5": {**GROUPS, "groups": ["highest", "lowest"], "runs": [VAE_LARS]},
     "figD6": {**GROUPS, "runs": [VAE_LARS] * 3},
     "figD7": {**GROUPS, "groups": [], "runs": [VAE_LARS] * 2},
-    "figD8": {**GROUPS, "runs": ["runs/digits/vae/lars_posthoc/seed0"]},
-    "figD9": {**GROUPS, "runs": ["runs/digits/vae_resampled_output/standard/seed0"]},
-    "figD10": {"runs": ["runs/digits/vae_2d/standard/seed0"], "kl_samples": 500},
+    "figD8": {**GROUPS, "runs": ["runs/short/digits/vae/lars_posthoc/seed0"]},
+    "figD9": {**GROUPS, "runs": ["runs/short/digits/vae_resampled_output/standard/seed0"]},
+    "figD10": {"runs": ["runs/short/digits/vae_2d/standard/seed0"], "kl_samples": 500},
     "figD11": {"runs": [VAE_2D], "kl_samples": 500},
-    "figD12": {"runs": ["runs/digits/vae_2d/lars_20-20/seed0"], "kl_samples": 500},
-    "figD13": {"runs": ["runs/digits/vae_2d/lars_posthoc/seed0"], "kl_samples": 500},
-    "figD14": {"runs": ["runs/digits/vae_2d/standard/seed0", VAE_2D]},
+    "figD12": {"runs": ["runs/short/digits/vae_2d/lars_20-20/seed0"], "kl_samples": 500},
+    "figD13": {"runs": ["runs/short/digits/vae_2d/lars_posthoc/seed0"], "kl_samples": 500},
+    "figD14": {"runs": ["runs/short/digits/vae_2d/standard/seed0", VAE_2D]},
 }
 SETTINGS = {
     name: {"seed": 0, "labels": ["digits"] * len(settings.get("runs", []))}

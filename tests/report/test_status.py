@@ -24,7 +24,7 @@ TABLE = {
 }
 CONFIG = merge(load_config([ROOT / "config.yaml"]), {"budgets": {"short": {"seeds": [0, 1]}}})
 CONFIG["tables"] = {"tableD9": TABLE}
-RUN = Run("digits", "vae", "standard", 0)
+RUN = Run("short", "digits", "vae", "standard", 0)
 LINES = """\
   0%|                                       | 0/5000 [00:00<?, ?it/s]
 97%|####################################9 | 4856/5000 [05:03<00:09, 15.94it/s, loss 102.15 Z 0.013]
@@ -39,7 +39,10 @@ def write(path: Path, text: str, age: float = 0.0) -> None:
 
 
 def log_of(results: Path, step: str, run: Run = RUN) -> Path:
-    return results / f"logs/{step}/{run.dataset}.{run.model}.{run.prior}.seed{run.seed}.log"
+    return (
+        results
+        / f"logs/{step}/{run.budget}.{run.dataset}.{run.model}.{run.prior}.seed{run.seed}.log"
+    )
 
 
 def write_metrics(results: Path, run: Run, nll: float) -> None:
@@ -97,18 +100,18 @@ def test_the_state_of_a_run(tmp_path, files, expected):
 
 
 def test_a_table_as_it_stands(tmp_path):
-    lars = [Run("digits", "vae", "lars", seed) for seed in (0, 1)]
+    lars = [Run("short", "digits", "vae", "lars", seed) for seed in (0, 1)]
     write_metrics(tmp_path, RUN, 90.0)
     write_metrics(tmp_path, lars[0], 80.0)
     write_metrics(tmp_path, lars[1], 82.0)
-    write(log_of(tmp_path, "train", Run("digits", "vae", "standard", 1)), LINES)
+    write(log_of(tmp_path, "train", Run("short", "digits", "vae", "standard", 1)), LINES)
     assert row(tmp_path, "standard") == "90.00, running 97%"
     assert row(tmp_path, "LARS") == "81.00 ± 1"
     assert row(tmp_path, "IWAE") == "7.00‡"
     lines = [line.strip() for line in shown(tmp_path)]
     assert lines[0] == "Table D.9. Test NLL (nats)"
     assert "4 runs: 3 done, 1 running" in lines
-    assert f"digits/vae/standard/seed1: running: {PROGRESS}" in lines
+    assert f"short/digits/vae/standard/seed1: running: {PROGRESS}" in lines
 
 
 def test_a_table_of_which_nothing_is_there(tmp_path):

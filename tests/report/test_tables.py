@@ -49,7 +49,7 @@ def write_run(
     results: Path, run: str, seed: int = 0, verified: bool = True, training=None, **metrics
 ) -> Path:
     """A run folder with what a table reads of it."""
-    folder = results / "runs" / run / f"seed{seed}"
+    folder = results / "runs" / "short" / run / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(METRICS | {"seed": seed} | metrics))
     data = [{"name": "a", "verified": True}, {"name": "b", "verified": verified}]
@@ -137,20 +137,20 @@ def test_two_of_three_seeds(results):
     row = cell(results, "tableD2", LARS, seeds=[0, 1, 2])
     assert (row["ours"], row["standard_error"]) == (90.5, pytest.approx(0.5))
     assert row["seeds"] == "0 2"
-    missing = results / "runs" / LARS / "seed1"
+    missing = results / "runs" / "short" / LARS / "seed1"
     assert row["missing"] == str(missing)
     [note] = [x for x in markdown(results, "tableD2").splitlines() if x.startswith("Missing runs")]
     named = note.removeprefix("Missing runs: ").split(", ")
     assert str(missing) in named
     assert len(named) == 5 * 3 + 1 and named == sorted(named)
     for seed in (0, 2):
-        assert str(results / "runs" / LARS / f"seed{seed}") not in named
+        assert str(results / "runs" / "short" / LARS / f"seed{seed}") not in named
 
 
 def test_a_run_several_cells_share_is_missing_once(results):
     tables.write_table("tableD3", spec("tableD3"), results)
     text = markdown(results, "tableD3")
-    assert text.count(str(results / "runs" / LARS / "seed0")) == 1
+    assert text.count(str(results / "runs" / "short" / LARS / "seed0")) == 1
 
 
 @pytest.mark.parametrize("metric", ["nll", "elbo", "kl", "recons", "z"])
@@ -269,7 +269,7 @@ def test_markdown_golden(results):
         "\n"
         "— not run yet\n"
         "\n"
-        f"Missing runs: {results}/runs/digits/vae/maf/seed0\n"
+        f"Missing runs: {results}/runs/short/digits/vae/maf/seed0\n"
     )
 
 

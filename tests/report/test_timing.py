@@ -12,8 +12,8 @@ from resampled_priors.report import timing
 
 ROOT = Path(__file__).parents[2]
 CONFIG = merge(load_config([ROOT / "config.yaml"]), {"device": "cpu"})
-LARS = Run("dynamic_mnist", "vae", "lars", 0)
-STANDARD = Run("dynamic_mnist", "vae", "standard", 0)
+LARS = Run("short", "dynamic_mnist", "vae", "lars", 0)
+STANDARD = Run("short", "dynamic_mnist", "vae", "standard", 0)
 
 
 def write_run(results: Path, run: Run, train_seconds: float, evaluated: bool = True, **metrics):
@@ -35,7 +35,7 @@ def write_run(results: Path, run: Run, train_seconds: float, evaluated: bool = T
 def times(tmp_path) -> pd.DataFrame:
     """Three seeds of LARS at 100, 200 and 1,000 iterations a second; one standard run."""
     for seed, seconds in enumerate([10.0, 5.0, 1.0]):
-        write_run(tmp_path, Run("dynamic_mnist", "vae", "lars", seed), seconds)
+        write_run(tmp_path, Run("short", "dynamic_mnist", "vae", "lars", seed), seconds)
     write_run(tmp_path, STANDARD, 4.0)
     return timing.measured_times(tmp_path)
 
@@ -60,9 +60,12 @@ def test_a_model_with_fewer_iterations_takes_less(times):
 def test_what_was_not_measured_is_unknown(times):
     for step in timing.STEPS:
         assert (
-            timing.step_seconds(CONFIG, step, Run("dynamic_mnist", "vae", "maf", 0), times) is None
+            timing.step_seconds(
+                CONFIG, step, Run("short", "dynamic_mnist", "vae", "maf", 0), times
+            )
+            is None
         )
-    other_data = Run("omniglot", "vae", "lars", 0)  # how many test images?
+    other_data = Run("short", "omniglot", "vae", "lars", 0)  # how many test images?
     assert timing.step_seconds(CONFIG, "evaluate", other_data, times) is None
     assert timing.step_seconds(CONFIG, "train", other_data, times) is not None
 
@@ -77,7 +80,7 @@ def test_a_run_that_is_only_trained_tells_how_long_that_took(tmp_path):
 
 def test_the_estimate_in_words(times, monkeypatch):
     monkeypatch.setattr(timing, "known_times", lambda results: times)
-    maf = Run("dynamic_mnist", "vae", "maf", 0)
+    maf = Run("short", "dynamic_mnist", "vae", "maf", 0)
     jobs = [("train", LARS), ("train", STANDARD), ("evaluate", LARS), ("train", maf)]
     training = CONFIG["budgets"]["short"]["iterations"] * (1 / 200 + 1 / 250)
     evaluation = CONFIG["budgets"]["short"]["importance_samples"] / 10

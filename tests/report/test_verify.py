@@ -16,11 +16,11 @@ from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config([ROOT / "config.yaml"])
-STANDARD, POSTHOC = (f"digits/vae/{prior}/seed0" for prior in ("standard", "lars_posthoc"))
+STANDARD, POSTHOC = (f"short/digits/vae/{prior}/seed0" for prior in ("standard", "lars_posthoc"))
 
 
 def make(results, data, prior, iterations=2):
-    run = Run("digits", "vae", prior, 0)
+    run = Run("short", "digits", "vae", prior, 0)
     settings = resolve_run(CONFIG, run)
     settings["training"] |= {"iterations": iterations, "warm_up": 1}
     base = results / "runs" / STANDARD / "model.safetensors" if "posthoc" in prior else None

@@ -67,7 +67,7 @@ MOMENTS = ("at random", "in a write", "after an output")
 def settings_of(model: str, prior: str) -> dict:
     """A run's settings as the config gives them, but for a short schedule on the digits."""
     early = prior == "early stopping"
-    run = Run("static_mnist" if early else "digits", model, "lars" if early else prior, 0)
+    run = Run("short", "static_mnist" if early else "digits", model, "lars" if early else prior, 0)
     settings = resolve_run(CONFIG, run) | {"dataset": "digits"}
     iterations = KINDS[model, prior]
     settings["training"] |= {"iterations": iterations, "warm_up": iterations // 2}

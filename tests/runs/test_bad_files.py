@@ -37,7 +37,7 @@ from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
-RUN = Run("digits", "vae", "lars_T2", 0)
+RUN = Run("short", "digits", "vae", "lars_T2", 0)
 SECONDS = 60  # an answer that takes longer is a hang
 
 # Damages: the content of a file -> another -----------------------------------------------------

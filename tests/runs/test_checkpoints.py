@@ -132,7 +132,7 @@ def test_an_interrupted_evaluation_ends_like_an_uninterrupted_one(
 ):
     monkeypatch.setitem(evaluation.ROWS, "cpu", 10)
     torch.manual_seed(0)
-    model = build_model(resolve_run(CONFIG, Run("digits", "vae", "realnvp", 0))).eval()
+    model = build_model(resolve_run(CONFIG, Run("short", "digits", "vae", "realnvp", 0))).eval()
     images = torch.bernoulli(torch.full((20, 784), 0.3))
 
     def terms(checkpoint=None):

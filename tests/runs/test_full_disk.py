@@ -31,7 +31,7 @@ from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.steps import estimate_run_z, evaluate_run, train_run
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
-RUN = Run("digits", "vae", "lars_T2", 0)
+RUN = Run("short", "digits", "vae", "lars_T2", 0)
 MEGABYTE = 2**20
 
 

@@ -54,7 +54,7 @@ TIMINGS = {"train_seconds", "evaluate_seconds"}
 
 
 def settings_for(model="vae", prior="standard", seed=0, dataset="digits", iterations=3):
-    settings = resolve_run(CONFIG, Run(dataset, model, prior, seed))
+    settings = resolve_run(CONFIG, Run("short", dataset, model, prior, seed))
     settings["training"] |= {"iterations": iterations, "warm_up": 2}
     return settings
 
@@ -252,7 +252,7 @@ def cut(path):
 
 
 def foreign_model(path):
-    other = resolve_run(CONFIG, Run("digits", "vae_2d", "standard", 0))
+    other = resolve_run(CONFIG, Run("short", "digits", "vae_2d", "standard", 0))
     save_file(runs.build_model(other).state_dict(), path)
 
 
@@ -517,7 +517,7 @@ def command(monkeypatch, capsys):
 
 
 def test_the_steps_from_the_command_line(command, digits, tmp_path):
-    folder = tmp_path / "runs" / "digits" / "vae" / "lars" / "seed2"
+    folder = tmp_path / "runs" / "tiny" / "digits" / "vae" / "lars" / "seed2"
     overlay = tmp_path / "tiny.yaml"
     budget = {
         "iterations": 3,
@@ -569,31 +569,40 @@ def test_commands_refuse_a_damaged_run_in_one_line(damage, command, copy, digits
 
 
 CONFIG_MISTAKES = {
-    "not a run folder": ("results/lars", [], "is not a run folder: it should end in runs/DATASET"),
+    "not a run folder": ("results/lars", [], "is not a run folder: it should end in runs/BUDGET"),
     "data set": (
-        "runs/mnist/vae/lars/seed0",
+        "runs/short/mnist/vae/lars/seed0",
         [],
         "unknown dataset 'mnist': use one of static_mnist",
     ),
-    "model": ("runs/digits/vea/lars/seed0", [], "unknown model 'vea': did you mean 'vae'?"),
-    "prior": ("runs/digits/vae/lasr/seed0", [], "unknown prior 'lasr': did you mean 'lars'?"),
-    "budget": ("runs/digits/vae/lars/seed0", ["budget=sort"], "unknown budget 'sort': did you"),
+    "model": ("runs/short/digits/vea/lars/seed0", [], "unknown model 'vea': did you mean 'vae'?"),
+    "prior": (
+        "runs/short/digits/vae/lasr/seed0",
+        [],
+        "unknown prior 'lasr': did you mean 'lars'?",
+    ),
+    "budget": (
+        "runs/short/digits/vae/lars/seed0",
+        ["budget=sort"],
+        "unknown budget 'sort': did you",
+    ),
     "a misspelt key": (
-        "runs/digits/vae/lars/seed0",
+        "runs/short/digits/vae/lars/seed0",
         ["training={learning_rat: 1}"],
         "unknown key 'training.learning_rat': did you mean 'learning_rate'?",
     ),
     "T = 0": (
-        "runs/digits/vae/lars/seed0",
+        "runs/short/digits/vae/lars/seed0",
         ["priors={lars: {truncation: 0}}"],
         "priors.lars.truncation",
     ),
     "a negative width": (
-        "runs/digits/vae/lars/seed0",
+        "runs/short/digits/vae/lars/seed0",
         ["priors={lars: {hidden: [-3]}}"],
         "priors.lars.hidden",
     ),
-    "no value": ("runs/digits/vae/lars/seed0", ["budget"], "--config wants KEY=VALUE"),
+    "budget of a run": ("runs/sort/digits/vae/lars/seed0", [], "unknown budget 'sort': did you"),
+    "no value": ("runs/short/digits/vae/lars/seed0", ["budget"], "--config wants KEY=VALUE"),
 }
 
 
@@ -610,7 +619,7 @@ def test_mistakes_in_the_config_end_in_one_line(mistake, command, tmp_path):
 
 
 def test_other_mistakes_end_in_one_line(command, tmp_path):
-    folder = tmp_path / "runs" / "digits" / "vae" / "lars" / "seed0"
+    folder = tmp_path / "runs" / "short" / "digits" / "vae" / "lars" / "seed0"
     train = ("train", folder, "--data", tmp_path / "none", "--configfile", CONFIG_FILE)
     assert_refused(command(*train, "--device", "cpu"), f"{tmp_path / 'none'} is missing: prepare")
     assert_refused(command(*train, "--device", "cuda:99"), "device 'cuda:99'", "use --device cpu")

@@ -32,7 +32,7 @@ OVERLAY = {
         }
     },
 }
-RUN = Run("digits", "vae", "lars_T2", 0)
+RUN = Run("demo", "digits", "vae", "lars_T2", 0)
 TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}
@@ -150,7 +150,7 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(environment, folder
     assert f"SLURM-job '{cancelled}' failed, SLURM status is: 'CANCELLED'" in said
 
     # it went on where it was, to what it would have come to anyway
-    log = (folder / "results/logs/train/digits.vae.lars_T2.seed0.log").read_text()
+    log = (folder / "results/logs/train/demo.digits.vae.lars_T2.seed0.log").read_text()
     assert int(re.search("continuing from iteration ([0-9]+)", log)[1]) > 0
     assert not (run_folder / "checkpoint").exists()
     weights = "model.safetensors"

@@ -36,7 +36,7 @@ COLUMNS = ["iteration", "loss", "recons", "kl", "kl_weight", "z", "learning_rate
 
 def settings_for(dataset="digits", model="vae", prior="standard", seed=0, **schedule):
     """A run's settings as the config gives them, but for the schedule."""
-    settings = resolve_run(CONFIG, Run(dataset, model, prior, seed))
+    settings = resolve_run(CONFIG, Run("short", dataset, model, prior, seed))
     settings["training"] |= schedule
     return settings
 
@@ -78,9 +78,8 @@ def test_learning_rate_falls_once():
 
 
 def test_the_papers_schedule_and_static_mnists_half_of_it():
-    config = CONFIG | {"budget": "paper"}
     for dataset, factor in (("dynamic_mnist", 1), ("static_mnist", 0.5), ("omniglot", 1)):
-        schedule = resolve_run(config, Run(dataset, "vae", "lars", 0))["training"]
+        schedule = resolve_run(CONFIG, Run("paper", dataset, "vae", "lars", 0))["training"]
         assert schedule["iterations"] == 10**7
         assert schedule["batch_size"] == 128
         assert schedule["warm_up"] == factor * 10**5

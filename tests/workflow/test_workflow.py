@@ -104,12 +104,12 @@ def run_jobs(run: Run, steps: tuple[str, ...] = STEPS) -> list[Job]:
     names = [
         "fit_posthoc" if step == "train" and "posthoc" in run.prior else step for step in steps
     ]
-    return [(name, run.dataset, run.model, run.prior, str(run.seed)) for name in names]
+    return [(name, run.budget, run.dataset, run.model, run.prior, str(run.seed)) for name in names]
 
 
 def jobs_of(priors: str, tables: str) -> Counter[Job]:
     """The jobs of these VAE priors on the digits, and of these tables."""
-    runs = [Run("digits", "vae", prior, 0) for prior in priors.split()]
+    runs = [Run("demo", "digits", "vae", prior, 0) for prior in priors.split()]
     of_tables = [("table", f"table{name}") for name in tables.split()]
     return Counter([job for run in runs for job in run_jobs(run)] + of_tables)
 
@@ -191,13 +191,15 @@ def test_the_demo_plans_all_tables_on_the_digits(fresh):
 
 
 def test_one_cell_is_one_run(fresh):
-    run = Run("dynamic_mnist", "vae", "lars_T50", 0)
+    run = Run("short", "dynamic_mnist", "vae", "lars_T50", 0)
     jobs = planned(fresh, target=f"results/{run.folder}/metrics.json", demo=False)
     assert jobs == Counter([("prepare", "dynamic_mnist"), *run_jobs(run)])
 
 
 def test_a_post_hoc_cell_trains_its_base_and_no_more(fresh):
-    run, base = (Run("omniglot", "vae", prior, 3) for prior in ("lars_posthoc", "standard"))
+    run, base = (
+        Run("short", "omniglot", "vae", prior, 3) for prior in ("lars_posthoc", "standard")
+    )
     jobs = planned(fresh, target=f"results/{run.folder}/metrics.json", demo=False)
     expected = [("prepare", "omniglot"), *run_jobs(base, ("train",)), *run_jobs(run)]
     assert jobs == Counter(expected)
@@ -248,7 +250,7 @@ def test_the_demo_makes_every_table_and_file(finished):
             *("model.safetensors", "training.csv", "run.json", "z.json", "metrics.json")
         }
         for step in ("train", "estimate_z", "evaluate"):
-            name = f"{run.dataset}.{run.model}.{run.prior}.seed{run.seed}"
+            name = run.log_name
             assert (results / "logs" / step / f"{name}.log").is_file()
             assert (results / "logs" / step / f"{name}.benchmark.tsv").is_file()
     assert (finished / "my data" / "prepared" / "digits.safetensors").is_file()
@@ -273,7 +275,7 @@ def test_the_tables_show_the_runs(finished):
     rows = pd.read_csv(results / "tableD1.csv")
     assert list(rows["prior"].unique()) == ["standard", "lars_posthoc", "lars"]
     for _, row in rows.iterrows():
-        folder = results / Run("digits", "vae", row["prior"], 0).folder
+        folder = results / Run("demo", "digits", "vae", row["prior"], 0).folder
         metrics = json.loads((folder / "metrics.json").read_text())
         assert row["ours"] == metrics[row["metric"]]
         assert row["iterations"] == 5 and row["num_importance_samples"] == 2
@@ -287,7 +289,7 @@ LARS_NEW = TINY_DEMO["priors"]["lars"] | {"label": "LARS; T = 3", "truncation": 
 
 def jobs_of_all(steps: tuple[str, ...] = STEPS, seed: int = 0) -> Counter[Job]:
     """These steps of every run, and every table."""
-    runs = [Run(run.dataset, run.model, run.prior, seed) for run in TINY_RUNS]
+    runs = [Run("demo", run.dataset, run.model, run.prior, seed) for run in TINY_RUNS]
     of_tables = [("table", table) for table in TINY_DEMO["tables"]]
     return Counter([job for run in runs for job in run_jobs(run, steps)] + of_tables)
 
@@ -381,7 +383,7 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
     (again / "mine.yaml").write_text(yaml.safe_dump({"priors": priors, "tables": {"mine": table}}))
     configfiles = [*DEMO, "mine.yaml"]
     results = again / "my results"
-    runs = {name: Run("digits", "vae", f"lars_{name}", 0) for name in ("bad", "good")}
+    runs = {name: Run("demo", "digits", "vae", f"lars_{name}", 0) for name in ("bad", "good")}
 
     # a command of that name that lets the loss of lars_bad run away, and else calls the real one
     (tmp_path / "bin").mkdir()
@@ -399,7 +401,7 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
 
     done = snakemake(again, "tables", configfiles=configfiles, first_on_path=program.parent)
     assert done.returncode != 0
-    log = (results / "logs" / "train" / "digits.vae.lars_bad.seed0.log").read_text()
+    log = (results / "logs" / "train" / "demo.digits.vae.lars_bad.seed0.log").read_text()
     error = log.strip().splitlines()[-1]
     assert error.startswith("error: the loss is ") and "lower training.learning_rate" in error
     assert "Traceback" not in log
@@ -497,7 +499,9 @@ def test_another_workflow_uses_this_one_as_a_module(tmp_path):
         assert re.search(rf"^{name} +1$", plan.stdout, flags=re.MULTILINE), name
     done = snakemake(tmp_path, configfiles=[])
     assert done.returncode == 0, done.stdout
-    folder = tmp_path / "priors" / "my results" / Run("digits", "vae", "standard", 0).folder
+    folder = (
+        tmp_path / "priors" / "my results" / Run("demo", "digits", "vae", "standard", 0).folder
+    )
     nll = json.loads((folder / "metrics.json").read_text())["nll"]
     assert f"{nll:.2f}" in (tmp_path / "mine.txt").read_text()
 
@@ -509,7 +513,7 @@ def test_committed_results_count_as_made_once_they_are_touched(again):
     """A clone has no weights, data or logs, and times that say nothing: only what is missing of
     the tables is made."""
     results = again / "my results"
-    missing = Run("digits", "vae", "lars_T2", 0)
+    missing = Run("demo", "digits", "vae", "lars_T2", 0)
     for folder in (
         again / ".snakemake",
         again / "my data",
@@ -541,7 +545,7 @@ def test_committed_results_count_as_made_once_they_are_touched(again):
 def test_two_at_once_and_a_killed_snakemake(tmp_path):
     """The second is refused; after a kill the same command continues, once no job lives on."""
     folder = copy_workflow(tmp_path / "clone")
-    run = Run("digits", "vae", "standard", 0)
+    run = Run("demo", "digits", "vae", "standard", 0)
     target = f"my results/{run.folder}/training.csv"
     overlay = {"budgets": {"demo": {"iterations": 150}}}
     (folder / "longer.yaml").write_text(yaml.safe_dump(overlay))
@@ -595,7 +599,7 @@ def test_two_at_once_and_a_killed_snakemake(tmp_path):
         os.killpg(first.pid, signal.SIGKILL)
     last = snakemake(folder, target, configfiles=configfiles)
     assert last.returncode == 0, last.stdout
-    log = folder / "my results" / "logs" / "train" / "digits.vae.standard.seed0.log"
+    log = folder / "my results" / "logs" / "train" / "demo.digits.vae.standard.seed0.log"
     assert "continuing from iteration " in log.read_text()
     assert not checkpoint.exists()
     again = snakemake(folder, target, configfiles=configfiles)
@@ -622,7 +626,7 @@ def test_runs_are_kept_where_their_data_are_gone(again):
 
 def test_runs_trained_together_are_those_trained_alone(tmp_path):
     """One job for several runs of a model; the same weights, in the same run folders."""
-    results, model = "my results", "runs/digits/vae/lars_T2/seed0/model.safetensors"
+    results, model = "my results", "runs/demo/digits/vae/lars_T2/seed0/model.safetensors"
     weights = {}
     for together in (1, 3):
         folder = copy_workflow(tmp_path / str(together))
@@ -630,7 +634,7 @@ def test_runs_trained_together_are_those_trained_alone(tmp_path):
         configs = [*DEMO, "together.yaml"]
         done = snakemake(folder, f"{results}/{model}", configfiles=configs)
         assert done.returncode == 0, done.stdout
-        assert len(list(folder.glob(f"{results}/runs/*/*/*/*/run.json"))) == together
+        assert len(list(folder.glob(f"{results}/runs/*/*/*/*/*/run.json"))) == together
         assert ("train_together" in done.stdout) == (together > 1)
         weights[together] = (folder / results / model).read_bytes()
     assert weights[1] == weights[3]

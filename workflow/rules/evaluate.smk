@@ -8,9 +8,9 @@ rule estimate_z:
     output:
         ensure(f"{RUN}/z.json", non_empty=True),
     log:
-        "<results>/logs/estimate_z/{dataset}.{model}.{prior}.seed{seed}.log",
+        f"<results>/logs/estimate_z/{LOG_NAME}.log",
     benchmark:
-        "<results>/logs/estimate_z/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
+        f"<results>/logs/estimate_z/{LOG_NAME}.benchmark.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -19,7 +19,7 @@ rule estimate_z:
         mem_mb=per_attempt(4_000),
         runtime=per_attempt(240),
     params:
-        settings=json.dumps({"z_samples": BUDGET["z_samples"], "z_target": BUDGET.get("z_target")}),
+        settings=lambda w: json.dumps(experiment.resolve_z(config, run_of(w))),
         folder=subpath(input.model, parent=True),
     shell:
         "resampled-priors estimate-z {params.folder:q} --settings {params.settings:q}"
@@ -35,9 +35,9 @@ rule evaluate:
     output:
         ensure(f"{RUN}/metrics.json", non_empty=True),
     log:
-        "<results>/logs/evaluate/{dataset}.{model}.{prior}.seed{seed}.log",
+        f"<results>/logs/evaluate/{LOG_NAME}.log",
     benchmark:
-        "<results>/logs/evaluate/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
+        f"<results>/logs/evaluate/{LOG_NAME}.benchmark.tsv"
     conda:
         "../../environment.yml"
     threads: 1
@@ -46,7 +46,7 @@ rule evaluate:
         mem_mb=per_attempt(4_000),
         runtime=per_attempt(240),
     params:
-        settings=json.dumps({"importance_samples": BUDGET["importance_samples"]}),
+        settings=lambda w: json.dumps(experiment.resolve_evaluation(config, run_of(w))),
         folder=subpath(input.model, parent=True),
     shell:
         "resampled-priors evaluate {params.folder:q} --data {input.data:q}"

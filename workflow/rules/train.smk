@@ -9,9 +9,9 @@ rule train:
         training=ensure(f"{RUN}/training.csv", non_empty=True),
         run=ensure(f"{RUN}/run.json", non_empty=True),
     log:
-        "<results>/logs/train/{dataset}.{model}.{prior}.seed{seed}.log",
+        f"<results>/logs/train/{LOG_NAME}.log",
     benchmark:
-        "<results>/logs/train/{dataset}.{model}.{prior}.seed{seed}.benchmark.tsv"
+        f"<results>/logs/train/{LOG_NAME}.benchmark.tsv"
     wildcard_constraints:
         prior=any_of(name for name in config["priors"] if name not in POSTHOC),
     conda:

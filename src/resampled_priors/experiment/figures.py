@@ -27,7 +27,7 @@ def figure_runs(config: Config, figure: str) -> list[Run]:
         lookup(config, "models", model, place)
         lookup(config, "priors", prior, place)
         check_model_and_prior(config, model, prior, place)
-        runs.append(Run(dataset, model, prior, budget(config)["seeds"][0]))
+        runs.append(Run(config["budget"], dataset, model, prior, budget(config)["seeds"][0]))
     return runs
 
 

@@ -53,7 +53,7 @@ def resolve_run(config: Config, run: Run) -> Config:
     """
     dataset = lookup(config, "datasets", run.dataset, "data set")
     model = lookup(config, "models", run.model, "model")
-    budget = lookup(config, "budgets", config["budget"], "budget")
+    budget = lookup(config, "budgets", run.budget, "budget")
     budget = merge(budget, budget.get("models", {}).get(run.model, {}))
     factor = dataset.get("schedule_factor", 1)
     training = with_code(config["training"], "training")
@@ -78,6 +78,18 @@ def resolve_run(config: Config, run: Run) -> Config:
 def budget(config: Config) -> Config:
     """The budget in force."""
     return lookup(config, "budgets", config["budget"], "budget")
+
+
+def resolve_z(config: Config, run: Run) -> Config:
+    """How Z of a run is estimated: with how many samples at most, and to which error of log Z."""
+    budget = lookup(config, "budgets", run.budget, "budget")
+    return {"z_samples": budget["z_samples"], "z_target": budget.get("z_target")}
+
+
+def resolve_evaluation(config: Config, run: Run) -> Config:
+    """How a run is evaluated: with how many importance samples."""
+    budget = lookup(config, "budgets", run.budget, "budget")
+    return {"importance_samples": budget["importance_samples"]}
 
 
 def resolve_toy(config: Config, toy: str) -> Config:

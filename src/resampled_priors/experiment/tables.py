@@ -25,6 +25,11 @@ class Cell:
     def measured(self) -> bool:
         return self.model is not None and self.prior is not None
 
+    def run(self, budget: str, seed: int) -> Run:
+        """A run that a measured cell shows."""
+        assert self.model is not None and self.prior is not None
+        return Run(budget, self.dataset, self.model, self.prior, seed)
+
     @property
     def coordinates(self) -> str:
         return f"{self.dataset}/{self.model}/{self.prior}"
@@ -84,9 +89,9 @@ def table_runs(config: Config, table: str) -> list[Run]:
     """The runs a table shows, each once, in order of appearance."""
     seeds = budget(config)["seeds"]
     runs = [
-        Run(cell.dataset, cell.model, cell.prior, seed)
+        cell.run(config["budget"], seed)
         for cell in table_cells(config, table)
-        if cell.model is not None and cell.prior is not None
+        if cell.measured
         for seed in seeds
     ]
     return list(dict.fromkeys(runs))

@@ -30,8 +30,9 @@ def run_state(results: Path, run: Run) -> tuple[str, str]:
     folder = results / run.folder
     if (folder / "metrics.json").exists():
         return DONE
-    log = f"{run.dataset}.{run.model}.{run.prior}.seed{run.seed}.log"
-    logs = sorted(results.glob(f"logs/*/{log}"), key=lambda path: path.stat().st_mtime)
+    logs = sorted(
+        results.glob(f"logs/*/{run.log_name}.log"), key=lambda path: path.stat().st_mtime
+    )
     checkpoints = list(folder.glob("checkpoint/*"))
     line = _last_line(logs[-1]) if logs else ""
     if line.startswith("error:"):
@@ -56,7 +57,8 @@ def table_status(config: Config, name: str, results: Path) -> RenderableType:
     spec = resolve_table(config, name)
 
     def text(row: pd.Series) -> str:
-        runs = [Run(row["dataset"], row["model"], row["prior"], seed) for seed in spec["seeds"]]
+        place = (spec["budget"], row["dataset"], row["model"], row["prior"])
+        runs = [Run(*place, seed) for seed in spec["seeds"]]
         waiting = {_short(*states[run]): None for run in runs if states.get(run, DONE) != DONE}
         there = pd.notna(row["ours"]) or pd.notna(row["quoted"])
         return ", ".join([cell_text(row)] * there + list(waiting))
@@ -69,7 +71,7 @@ def table_status(config: Config, name: str, results: Path) -> RenderableType:
     counts = Counter(state for state, _ in states.values())
     summary = [f"{counts[state]} {state}" for state in STYLES if state in counts]
     lines = [
-        Text(f"{run.folder.removeprefix('runs/')}: {state}: {line}", STYLES[state])
+        Text(f"{run.name}: {state}: {line}", STYLES[state])
         for run, (state, line) in states.items()
         if line
     ]

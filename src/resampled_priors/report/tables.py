@@ -8,7 +8,7 @@ from typing import Any
 import pandas as pd
 
 from ..errors import ResampledPriorsError
-from ..experiment import Cell, Config, Run, paper_number
+from ..experiment import Cell, Config, paper_number
 from ..files import atomic_write, read_json
 from ..runs.records import check_same_model
 from .formats import to_html, to_latex, to_markdown
@@ -28,23 +28,29 @@ MARKS = {
 def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
     """One row a cell, full precision: what the CSV holds.
 
-    Columns: where the cell stands (``row``, ``column``, coordinates, ``metric``); ``ours``, the
-    mean over the seeds that are there, and ``standard_error`` over them; ``paper`` and
+    Columns: where the cell stands (``row``, ``column``, coordinates, ``metric``,
+    ``budget``); ``ours``, the mean over the seeds that are there, and ``standard_error`` over
+    them;
     ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing.
     """
     return pd.DataFrame(
-        [table_row(name, Cell(**cell), spec["seeds"], results) for cell in spec["cells"]]
+        [
+            table_row(name, Cell(**cell), spec["budget"], spec["seeds"], results)
+            for cell in spec["cells"]
+        ]
     )
 
 
-def table_row(name: str, cell: Cell, seeds: list[int], results: Path) -> dict[str, Any]:
+def table_row(
+    name: str, cell: Cell, budget: str, seeds: list[int], results: Path
+) -> dict[str, Any]:
     """One row of ``table_rows``."""
-    row: dict[str, Any] = {"table": name, **vars(cell), "ours": math.nan}
+    row: dict[str, Any] = {"table": name, **vars(cell), "budget": budget, "ours": math.nan}
     values = paper_values().get(name, {}).get(cell.coordinates, {})
     row["paper"] = values.get(cell.metric, math.nan)
     if not cell.measured:
         return row | {"missing": ""}
-    folders = {s: results / Run(cell.dataset, cell.model, cell.prior, s).folder for s in seeds}
+    folders = {s: results / cell.run(budget, s).folder for s in seeds}
     there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
     row["missing"] = MANY.join(str(folders[s]) for s in seeds if s not in there)
     if not there:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..experiment import Config, Run, budget, resolve_run
+from ..experiment import Config, Run, files_of_runs, resolve_evaluation, resolve_run, resolve_z
 from ..files import atomic_write, read_json
 from ..machine.gpus import nvidia_smi
 
@@ -27,7 +27,7 @@ STEPS = {"train": "training", "evaluate": "evaluation", "estimate_z": "Z at most
 def measured_times(results: Path) -> pd.DataFrame:
     """One row for each trained run of a results folder: what was done, and in how many seconds."""
     rows = []
-    for path in sorted(Path(results).glob("runs/*/*/*/seed*/run.json")):
+    for path in files_of_runs(Path(results), "run.json"):
         row = vars(Run.from_folder(path.parent)) | read_json(path)
         for name in ("z.json", "metrics.json"):
             if path.with_name(name).exists():
@@ -69,11 +69,11 @@ def step_seconds(config: Config, step: str, run: Run, times: pd.DataFrame) -> fl
     elif step == "estimate_z":
         if (same["num_z_samples"] == 0).any():
             return 0.0  # a prior without Z
-        work = budget(config)["z_samples"]
+        work = resolve_z(config, run)["z_samples"]
         rates = same["num_z_samples"] / same["z_seconds"]
     else:
         images = times.loc[times["dataset"] == run.dataset, "num_test_images"]
-        work = images.max() * budget(config)["importance_samples"]
+        work = images.max() * resolve_evaluation(config, run)["importance_samples"]
         rates = same["num_test_images"] * same["num_importance_samples"] / same["evaluate_seconds"]
     seconds = work / rates.median()
     return None if pd.isna(seconds) else float(seconds)

@@ -8,13 +8,14 @@ data that are not there (results without weights are committed) are said to be a
 import hashlib
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from ..errors import ResampledPriorsError
-from ..experiment import Cell, Run
+from ..experiment import Cell, Run, files_of_runs
 from ..files import read_json, sha256
 from ..report.tables import layout, table_row
 from ..runs.records import check_same_model, read_run, read_z
@@ -34,7 +35,7 @@ def verify(results: Path, data: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[
     Raises:
         ResampledPriorsError: no runs there.
     """
-    folders = sorted(path.parent for path in results.glob("runs/*/*/*/seed*/run.json"))
+    folders = [path.parent for path in files_of_runs(results, "run.json")]
     if not folders:
         raise ResampledPriorsError(f"{results} has no runs: name a results folder")
     problems: list[str] = []
@@ -52,7 +53,7 @@ def verify(results: Path, data: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[
 
 def _verify_run(folder: Path, results: Path, data: Path, problems: list[str]) -> dict[str, str]:
     """What made a run; appends to ``problems`` what of it does not match."""
-    row = {"run": str(folder.relative_to(results / "runs"))}
+    row = {"run": Run.from_folder(folder).name}
     try:
         run = read_run(folder)
         settings = run["settings"]
@@ -65,7 +66,7 @@ def _verify_run(folder: Path, results: Path, data: Path, problems: list[str]) ->
         row["data"] = _compare(prepared, run.get("data_sha256", ""), problems)
         if not all(file["verified"] for file in run.get("data", [])):
             row["data"] += ", not the published files"
-        problems += _base_problems(folder, run)
+        problems += _base_problems(folder, results, run)
         if (folder / "metrics.json").exists():
             row["evaluated by"] = _commit(read_json(folder / "metrics.json"))
             problems += _metrics_problems(folder, run)
@@ -90,9 +91,10 @@ def _compare(path: Path, recorded: str, problems: list[str]) -> str:
     return f"{recorded[:12]} DIFFERS"
 
 
-def _base_problems(folder: Path, run: dict[str, Any]) -> Iterator[str]:
+def _base_problems(folder: Path, results: Path, run: dict[str, Any]) -> Iterator[str]:
     """Post hoc: whether the base run still has the model that this one was fitted to."""
-    base = folder.parents[1] / str(run["settings"]["prior"].get("base")) / folder.name
+    prior = str(run["settings"]["prior"].get("base"))
+    base = results / replace(Run.from_folder(folder), prior=prior).folder
     recorded = run.get("base_sha256")
     if recorded and (base / "run.json").exists() and read_run(base)["model_sha256"] != recorded:
         yield f"{folder} was fitted to another model than that of {base}: train it again"
@@ -121,9 +123,12 @@ def _verify_table(path: Path, results: Path, problems: list[str]) -> Iterator[di
     for row in rows[rows["ours"].notna()].to_dict("records"):
         place = {key: row[key] for key in ("row", "column", "metric", "dataset", "model", "prior")}
         seeds = [int(float(seed)) for seed in str(row["seeds"]).split()]
-        runs = [Run(row["dataset"], row["model"], row["prior"], seed) for seed in seeds]
+        cell = Cell(**place)
+        runs = [cell.run(row["budget"], seed) for seed in seeds]
         if all((results / run.folder / "metrics.json").is_file() for run in runs):
-            found = _compare_row(path, row, table_row(path.stem, Cell(**place), seeds, results))
+            found = _compare_row(
+                path, row, table_row(path.stem, cell, row["budget"], seeds, results)
+            )
             problems += [f"{path}: {row['row']}, {row['column']}: {found}"] if found else []
         else:
             found = "absent"
@@ -132,7 +137,7 @@ def _verify_table(path: Path, results: Path, problems: list[str]) -> Iterator[di
             "row": row["row"],
             "column": row["column"],
             "number": f"{row['ours']:.6g}",
-            "runs": " ".join(run.folder.removeprefix("runs/") for run in runs),
+            "runs": " ".join(run.name for run in runs),
             "metrics": found or "ok",
         }
 

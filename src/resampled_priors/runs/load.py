@@ -38,8 +38,8 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
     """The trained model of a run folder, its estimated Z stored in it: to sample, rank and score.
 
     Args:
-        folder: …/runs/DATASET/MODEL/PRIOR/seedN, with run.json, model.safetensors and, where
-            the run has an acceptance function, z.json.
+        folder: …/runs/BUDGET/DATASET/MODEL/PRIOR/seedN, with run.json, model.safetensors and,
+            where the run has an acceptance function, z.json.
         device: where the model goes.
 
     Returns:
@@ -50,7 +50,7 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
         ResampledPriorsError: a file of the run that is missing, damaged or of another model.
 
     Examples:
-        >>> model = load_run("results/runs/dynamic_mnist/vae/lars/seed0")
+        >>> model = load_run("results/runs/short/dynamic_mnist/vae/lars/seed0")
         >>> images = model.decode(model.prior.sample((4,)))  # pixel means in [0, 1]
         >>> images.shape
         torch.Size([4, 784])

@@ -11,6 +11,7 @@ from pathlib import Path
 import filelock
 
 from ..errors import ResampledPriorsError
+from ..experiment import files_of_runs
 from ..files import not_written
 
 LOCK = ".lock"
@@ -47,7 +48,7 @@ def hold_workflow(results: Path) -> filelock.AcquireReturnProxy:
         Path(".snakemake") / "workflow.lock",
         "another Snakemake is at work in this folder: wait for it, or end it",
     )
-    for lock in results.glob(f"runs/*/*/*/*/{LOCK}"):
+    for lock in files_of_runs(results, LOCK):
         busy = f"{lock.parent}: a process is still at work on this run: wait for it, or end it"
         with _acquire(lock, busy):
             pass

@@ -1,0 +1,36 @@
+# What a dry run adds below its list: how long the jobs would take, by rates that were measured.
+
+import atexit
+import os
+import sys
+from pathlib import Path
+
+from resampled_priors import experiment
+
+
+@atexit.register  # the hooks of Snakemake leave dry runs out
+def print_estimate():
+    """How long the jobs of a dry run would take, below their list."""
+    if not workflow.dryrun or workflow.dag is None:
+        return
+    if lost_data():
+        print(lost_data(), file=sys.stderr)
+    from resampled_priors.report import timing
+
+    steps = {
+        rules.train.rule: "train",
+        rules.fit_posthoc.rule: "train",
+        rules.estimate_z.rule: "estimate_z",
+        rules.evaluate.rule: "evaluate",
+    }
+    jobs = []
+    for job in workflow.dag.needrun_jobs(exclude_finished=False):
+        step = steps.get(job.rule)
+        if step is not None:
+            jobs.append((step, run_of(job.wildcards)))
+        elif str(job.rule).startswith("train_together_"):
+            folders = [os.path.dirname(model) for model in job.output.model]
+            jobs += [("train", experiment.Run.from_folder(folder)) for folder in folders]
+    if jobs:
+        results = rules.evaluate.output[0].partition(experiment.FOLDER)[0]
+        print(timing.estimate(config, jobs, Path(results)), file=sys.stderr)

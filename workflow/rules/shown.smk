@@ -1,0 +1,56 @@
+# What tables and figures show: their runs, or those of them that are there, and their settings.
+
+import json
+import os
+
+from resampled_priors import experiment
+
+
+def available(runs, name):
+    """All of these runs; those that have the file `name`, where the config says partial."""
+    if not config.get("partial", False):
+        return runs
+    metrics = rules.evaluate.output[0]  # as a workflow that uses this one as a module places it
+    return [
+        run
+        for run in runs
+        if os.path.exists(os.path.join(os.path.dirname(metrics.format(**vars(run))), name))
+    ]
+
+
+def table_runs(wildcards):
+    """The runs of a table; of those that are evaluated only, where the config says partial."""
+    return available(experiment.table_runs(config, wildcards.table), "metrics.json")
+
+
+def figure_runs(wildcards):
+    """The runs of a figure; of those whose Z is known only, where the config says partial."""
+    return available(experiment.figure_runs(config, wildcards.figure), "z.json")
+
+
+def figure_settings(wildcards):
+    """A figure's resolved settings as JSON."""
+    runs = figure_runs(wildcards)
+    return json.dumps(experiment.resolve_figure(config, wildcards.figure, runs))
+
+
+def figure_data(wildcards):
+    """The data sets that a figure encodes; most show models only."""
+    if not experiment.encodes_data(config, wildcards.figure):
+        return []
+    datasets = dict.fromkeys(run.dataset for run in figure_runs(wildcards))
+    return [prepared(dataset) for dataset in datasets]
+
+
+def figure_names():
+    """All figures; where the config says partial, those that need no run or have one of theirs."""
+    return [
+        figure
+        for figure, settings in config["figures"].items()
+        if not settings.get("runs") or available(experiment.figure_runs(config, figure), "z.json")
+    ]
+
+
+def report_labels(kind, name):
+    """How `snakemake --report` lists a table or a figure."""
+    return {kind: experiment.paper_number(name), "shows": config[f"{kind}s"][name]["caption"]}
