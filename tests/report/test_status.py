@@ -56,7 +56,7 @@ def write_metrics(results: Path, run: Run, nll: float) -> None:
 
 
 def shown(results: Path) -> list[str]:
-    console = Console(width=100, record=True, file=open(os.devnull, "w"))
+    console = Console(width=120, record=True, file=open(os.devnull, "w"))
     console.print(status.table_status(CONFIG, "tableD9", results))
     return console.export_text().splitlines()
 
