@@ -48,7 +48,7 @@ def make_run(results: Path, folder: str, prior: dict[str, Any] | None = None) ->
     Args:
         prior: its settings; else those of ``PRIORS`` that the folder names.
     """
-    _, _, model_name, prior_name, _ = Path(folder).parts
+    _, _, _, model_name, prior_name, _ = Path(folder).parts
     model_settings = {"name": model_name, **MODELS[model_name]}
     settings = {"dataset": "digits", "model": model_settings, "seed": 0}
     settings["prior"] = {"name": prior_name, **(prior or PRIORS[prior_name])}

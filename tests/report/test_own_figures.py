@@ -59,13 +59,13 @@ def results(tmp_path_factory):
     lars = {"family": "lars", "truncation": None, "smoothing": 0.1, "num_proposals": 64}
     own = {"wide": wide, "lars_wide": {**lars, "hidden": [10], "proposal": wide}}
     for prior in [*WITHOUT, *WITH]:
-        make_run(folder, f"runs/digits/vae_2d/{prior}/seed0", own.get(prior))
+        make_run(folder, f"runs/short/digits/vae_2d/{prior}/seed0", own.get(prior))
     return folder
 
 
 @pytest.mark.parametrize(("prior", "label"), WITHOUT.items())
 def test_a_prior_without_lars_is_called_what_it_is(prior, label, results, digits):
-    run = f"runs/digits/vae_2d/{prior}/seed0"
+    run = f"runs/short/digits/vae_2d/{prior}/seed0"
     numbers = numbers_of("latent_density", results, digits.parent, run)
     assert titles(KINDS["latent_density"].draw(numbers))[1:] == [f"prior\n$p(z)$ = {label}"]
     means = numbers_of("latent_means", results, digits.parent, run)
@@ -74,7 +74,7 @@ def test_a_prior_without_lars_is_called_what_it_is(prior, label, results, digits
 
 @pytest.mark.parametrize(("prior", "label"), WITH.items())
 def test_lars_names_its_proposal_and_its_network(prior, label, results, digits):
-    run = f"runs/digits/vae_2d/{prior}/seed0"
+    run = f"runs/short/digits/vae_2d/{prior}/seed0"
     numbers = numbers_of("latent_density", results, digits.parent, run)
     network, truncation = ("10", r"\infty") if prior == "lars_wide" else ("100−100", "100")
     assert titles(KINDS["latent_density"].draw(numbers))[1:] == [
@@ -88,14 +88,16 @@ def test_lars_names_its_proposal_and_its_network(prior, label, results, digits):
 
 
 def test_p_of_a_flow_is_shown_and_not_a_normal(results, digits):
-    run = "runs/digits/vae_2d/wide/seed0"
+    run = "runs/short/digits/vae_2d/wide/seed0"
     numbers = numbers_of("latent_density", results, digits.parent, run)
     assert numbers["log_proposal"].max() == pytest.approx(-np.log(2 * np.pi * 4), abs=1e-5)
     assert numbers["kl"][0] == pytest.approx(numbers["kl_proposal"][0])
 
 
 def test_the_papers_numbers_stand_in_its_figures_alone(results, digits):
-    saved = numbers_of("latent_density", results, digits.parent, "runs/digits/vae_2d/lars/seed0")
+    saved = numbers_of(
+        "latent_density", results, digits.parent, "runs/short/digits/vae_2d/lars/seed0"
+    )
     shown = dict(saved) | {"run": np.array("dynamic_mnist/vae_2d/lars")}
 
     def text(**paper):
@@ -130,7 +132,7 @@ def run_command(monkeypatch, *arguments):
 
 def test_a_figure_is_lines_of_yaml(tmp_path, monkeypatch):
     """The command makes it and draws it again; the file's name may have a dot in it."""
-    make_run(tmp_path, "runs/digits/vae/lars/seed0")
+    make_run(tmp_path, "runs/short/digits/vae/lars/seed0")
     overlay = tmp_path / "mine.yaml"
     overlay.write_text(yaml.safe_dump({"figures": {"my.figure": MINE}}))
     configs = ("--configfile", CONFIG_FILE, "--configfile", overlay)
