@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ...errors import ResampledPriorsError
+from ...experiment import Run
 from ...grids import grid_axis, grid_points, log_parts
 from ..numbers import Numbers, read_truncation, saved_truncation
 from .aggregate_posterior import encode_training_data, log_mixture_density, sample_mixture
@@ -37,6 +38,7 @@ def density_numbers(settings: dict[str, Any], results: Path, data_folder: Path) 
         ResampledPriorsError: the latent space of the run is not two-dimensional.
     """
     (run,) = settings["runs"]
+    place = Run.from_folder(run)
     model = open_run(results, run)
     if model.latent_size != 2:
         raise ResampledPriorsError(f"{run} has {model.latent_size} latents: show a run with two")
@@ -49,7 +51,7 @@ def density_numbers(settings: dict[str, Any], results: Path, data_folder: Path) 
     axis = grid_axis(half_width, half_width / GRID_STEPS)
     points = grid_points(axis, 2)
     numbers = {
-        "run": np.array("/".join(Path(run).parts[-4:-1])),
+        "run": np.array(f"{place.dataset}/{place.model}/{place.prior}"),
         "prior": np.array(model.prior.label),
         "proposal": np.array(model.prior.proposal_label),
         "axis": axis.numpy(),
