@@ -138,7 +138,7 @@ def suggestion(name: str, known: list[str]) -> str:
 
 def lookup(config: Config, section: str, name: str, place: str) -> Config:
     """``config[section][name]``, or an error that names the place and what is known."""
-    if name not in config[section]:
+    if not isinstance(name, str) or name not in config[section]:
         known = list(config[section])
         raise ResampledPriorsError(
             f"config: {place}: unknown {section.removesuffix('s')} '{name}': "

@@ -3,7 +3,7 @@
 from ..data import IMAGE_SHAPE
 from ..errors import ResampledPriorsError
 from .address import Run
-from .configuration import Config, lookup, merge, with_code
+from .configuration import Config, lookup, with_code
 
 
 def _prior_settings(config: Config, name: str, place: str) -> Config:
@@ -20,29 +20,25 @@ def resolve_prior(config: Config, name: str) -> Config:
             class of the user's own that is not there.
     """
     settings = _prior_settings(config, name, "prior")
-    if settings["family"] == "lars":
-        place = f"priors.{name}.proposal"
-        proposal = _prior_settings(config, settings["proposal"], place)
-        if proposal["family"] == "lars":
-            raise ResampledPriorsError(
-                f"config: {place}: '{settings['proposal']}' is itself a LARS prior: "
-                "name a prior of another family"
-            )
-        settings["proposal"] = proposal
-    if "base" in settings:
-        place = f"priors.{name}.base"
-        base = lookup(config, "priors", settings["base"], place)
-        if base["family"] == "lars":
-            raise ResampledPriorsError(
-                f"config: {place}: '{settings['base']}' is itself a LARS prior: "
-                "name a prior of another family"
-            )
-        if "base" in base:
-            raise ResampledPriorsError(
-                f"config: {place}: '{settings['base']}' is itself fitted post hoc: "
-                "name a prior without a base"
-            )
+    for key in ("proposal", "base"):
+        if key in settings:
+            _check_stands_alone(config, settings[key], f"priors.{name}.{key}")
+    if "proposal" in settings:
+        settings["proposal"] = _prior_settings(config, settings["proposal"], "prior")
     return {"name": name, **settings}
+
+
+def _check_stands_alone(config: Config, name: str, place: str) -> None:
+    """Refuse as a proposal or a base a prior that has one itself."""
+    prior = lookup(config, "priors", name, place)
+    if "proposal" in prior:
+        raise ResampledPriorsError(
+            f"config: {place}: '{name}' is itself a LARS prior: name a prior of another family"
+        )
+    if "base" in prior:
+        raise ResampledPriorsError(
+            f"config: {place}: '{name}' is itself fitted post hoc: name a prior without a base"
+        )
 
 
 def resolve_run(config: Config, run: Run) -> Config:
@@ -53,26 +49,42 @@ def resolve_run(config: Config, run: Run) -> Config:
     """
     dataset = lookup(config, "datasets", run.dataset, "data set")
     model = lookup(config, "models", run.model, "model")
-    budget = lookup(config, "budgets", run.budget, "budget")
-    budget = merge(budget, budget.get("models", {}).get(run.model, {}))
+    model = {key: value for key, value in model.items() if key not in ("label", "training")}
+    shape = {key: dataset[key] for key in ("image_shape",) if key in dataset}
+    return {
+        "dataset": run.dataset,
+        **shape,
+        "model": {"name": run.model, **with_code(model, f"models.{run.model}")},
+        "prior": resolve_prior(config, run.prior),
+        "seed": run.seed,
+        "training": _resolve_training(config, run),
+    }
+
+
+def _resolve_training(config: Config, run: Run) -> Config:
+    """What is said of training, the more special over the more general, and the schedule."""
+    dataset, budget = config["datasets"][run.dataset], run_budget(config, run)
+    of_model = budget.get("models", {}).get(run.model, {})
+    layers = {
+        "training": config["training"],
+        f"models.{run.model}.training": config["models"][run.model].get("training", {}),
+        f"budgets.{run.budget}.training": budget.get("training", {}),
+        f"budgets.{run.budget}.models.{run.model}.training": of_model.get("training", {}),
+    }
+    training: Config = {}
+    for place, layer in layers.items():
+        training |= with_code(layer, place)  # an objective replaces another, whole
+    schedule = budget | of_model
     factor = dataset.get("schedule_factor", 1)
-    training = with_code(config["training"], "training")
-    training["iterations"] = budget["iterations"]
-    training["warm_up"] = round(factor * budget["warm_up"])
-    decay_after = budget.get("decay_after")
+    training["iterations"] = schedule["iterations"]
+    training["warm_up"] = round(factor * schedule["warm_up"])
+    decay_after = schedule.get("decay_after")
     training["decay_after"] = None if decay_after is None else round(factor * decay_after)
     training["early_stopping"] = dataset.get("early_stopping", False)
     if not training["early_stopping"]:
         for key in ("validation_interval", "validation_importance_samples", "patience"):
             del training[key]
-    model = {k: v for k, v in model.items() if k != "label"}
-    return {
-        "dataset": run.dataset,
-        "model": {"name": run.model, **with_code(model, f"models.{run.model}")},
-        "prior": resolve_prior(config, run.prior),
-        "seed": run.seed,
-        "training": training,
-    }
+    return training
 
 
 def budget(config: Config) -> Config:
@@ -80,29 +92,26 @@ def budget(config: Config) -> Config:
     return lookup(config, "budgets", config["budget"], "budget")
 
 
+def run_budget(config: Config, run: Run) -> Config:
+    """The budget of a run, which its address names."""
+    return lookup(config, "budgets", run.budget, "budget")
+
+
 def resolve_z(config: Config, run: Run) -> Config:
     """How Z of a run is estimated: with how many samples at most, and to which error of log Z."""
-    budget = lookup(config, "budgets", run.budget, "budget")
+    budget = run_budget(config, run)
     return {"z_samples": budget["z_samples"], "z_target": budget.get("z_target")}
 
 
 def resolve_evaluation(config: Config, run: Run) -> Config:
     """How a run is evaluated: with how many importance samples."""
-    budget = lookup(config, "budgets", run.budget, "budget")
+    budget = run_budget(config, run)
     return {"importance_samples": budget["importance_samples"]}
 
 
 def resolve_toy(config: Config, toy: str) -> Config:
     """A toy's settings."""
     return lookup(config, "toys", toy, "toy")
-
-
-def check_model_and_prior(config: Config, model: str, prior: str, place: str) -> None:
-    if "output" in config["models"][model] and config["priors"][prior]["family"] == "lars":
-        raise ResampledPriorsError(
-            f"config: {place}: model '{model}' has a resampled output and takes no LARS prior "
-            f"('{prior}'), since there is one Z to estimate: name a prior of another family"
-        )
 
 
 def image_shape(settings: Config) -> tuple[int, int]:

@@ -6,7 +6,7 @@ from ..errors import ResampledPriorsError
 from .address import Run
 from .configuration import Config, lookup
 from .labels import label_of
-from .resolve import budget, check_model_and_prior
+from .resolve import budget
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,6 @@ def table_cells(config: Config, table: str) -> list[Cell]:
             if cell.measured:
                 lookup(config, "models", cell.model, f"tables.{table}")
                 lookup(config, "priors", cell.prior, f"tables.{table}")
-                check_model_and_prior(config, cell.model, cell.prior, f"tables.{table}")
             elif "quoted" not in row:
                 raise ResampledPriorsError(
                     f"config: tables.{table}: row '{cell.row}' names no model or prior "
