@@ -32,8 +32,8 @@ from resampled_priors.lars.normalizer import estimate_z
 from resampled_priors.machine import linear as onednn
 from resampled_priors.machine.memory import keep_freed_memory
 from resampled_priors.models import build_model
-from resampled_priors.training.loop import Trainer
 from resampled_priors.training.side_by_side import Place
+from resampled_priors.training.trainer import Trainer
 
 ROOT = Path(__file__).resolve().parents[1]
 OUTPUT = ROOT / "benchmarks" / "output" / "bench.json"
@@ -60,9 +60,9 @@ def trainer(model: str, prior: str, device: str) -> Trainer:
     )
     grey, none = grey_images(10_000), torch.empty(0, 784)
     data = Dataset("digits", "grey", grey, none, none, {}, [])
-    made = Trainer(build_model(settings), data, settings, device)
+    made = Trainer(build_model(settings, data.image_shape), data, settings, device)
     made.start()
-    made.step()
+    made.advance(until=1)
     return made
 
 

@@ -14,29 +14,30 @@ from torch import nn
 from torch.distributions import Independent, MultivariateNormal, Normal
 from torch.nn import functional as F
 
-from resampled_priors import evaluation, models
+from resampled_priors import evaluation
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import estimate_model_z, evaluate, importance_weighted_terms
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.lars import ResampledPrior
-from resampled_priors.models import (
-    HierarchicalVAE,
-    LatentVariableModel,
-    Pass,
-    build_model,
-    diagonal_normal_sample,
-)
-from resampled_priors.priors import DistributionPrior, standard_normal
+from resampled_priors.models import build_model
+from resampled_priors.models.base import LatentVariableModel, Pass, diagonal_normal_sample
+from resampled_priors.models.hierarchical import HierarchicalVAE
+from resampled_priors.priors import DistributionPrior
+from resampled_priors.priors.flows import standard_normal
 
 CONFIG = load_config([Path(__file__).parents[1] / "config.yaml"])
 D = 5  # "pixels" of the toys
+
+
+def gaussian_pixels(sigma):
+    return lambda means: Independent(Normal(means, sigma), 1)
 
 
 class LinearGaussian(LatentVariableModel):
     """x = W z + σ·noise, z ~ prior; q(z|x) is Gaussian, with a mean linear in x that is off."""
 
     def __init__(self, prior, weight, sigma=0.7, shift=0.15, widen=1.3):
-        super().__init__(prior, weight.shape[1])
+        super().__init__(prior, (1, D), gaussian_pixels(sigma), weight.shape[1])
         self.weight, self.sigma = weight, sigma
         features = weight.shape[1]
         covariance = torch.linalg.inv(torch.eye(features).double() + weight.T @ weight / sigma**2)
@@ -50,8 +51,7 @@ class LinearGaussian(LatentVariableModel):
     def forward_pass(self, x, num_samples):
         mean, log_std = self.encode(x)
         z, log_q = diagonal_normal_sample(mean, log_std, (num_samples, *mean.shape))
-        likelihood = Independent(Normal(z @ self.weight.T, self.sigma), 1)
-        return Pass(z, log_q, likelihood.log_prob(x))
+        return Pass(z, log_q, z @ self.weight.T)
 
     def conditional(self, z):
         """Mean and covariance of p(x|z)."""
@@ -90,7 +90,7 @@ SIGMA, S1 = 0.6, 0.8
 class TwoLayers(HierarchicalVAE):
     """The product's two-layer model with linear networks: z1 = A z2 + s1·noise,
 
-    x = B z1 + C z2 + σ·noise. Its Bernoulli likelihood has to be replaced (``gaussian_pixels``).
+    x = B z1 + C z2 + σ·noise.
     """
 
     def __init__(self, prior, features):
@@ -109,6 +109,8 @@ class TwoLayers(HierarchicalVAE):
         to_1 = covariance_1 @ torch.cat([b.T / SIGMA**2, a / S1**2 - b.T @ c / SIGMA**2], dim=1)
         super().__init__(
             prior,
+            (1, D),
+            gaussian_pixels(SIGMA),
             features,
             LinearNormal(gain, 1.3 * std_2, shift=0.1),
             [Join(), LinearNormal(to_1, 1.2 * covariance_1.diagonal().sqrt(), shift=-0.1)],
@@ -120,14 +122,6 @@ class TwoLayers(HierarchicalVAE):
     def conditional(self, z):
         """Mean and covariance of p(x|z2)."""
         return z @ self.m.T, self.covariance
-
-
-@pytest.fixture
-def gaussian_pixels(monkeypatch):
-    def log_prob(x, means):
-        return Normal(means, SIGMA).log_prob(x).sum(-1)
-
-    monkeypatch.setattr(models, "bernoulli_log_prob", log_prob)
 
 
 def weight(features):
@@ -178,7 +172,7 @@ def assert_nll_agrees(model, x, exact, num_samples):
 
 @pytest.mark.parametrize("features", [1, 2])
 @pytest.mark.parametrize("toy", TOYS)
-def test_nll_against_the_closed_form(toy, features, gaussian_pixels):
+def test_nll_against_the_closed_form(toy, features):
     torch.manual_seed(0)
     model = TOYS[toy](normal_prior(features), features)
     x = marginal(model).sample((400,))
@@ -197,7 +191,7 @@ def bumps(z):
 
 @pytest.mark.parametrize("truncation", [3, 100, None])
 @pytest.mark.parametrize("toy", TOYS)
-def test_nll_under_lars_against_quadrature(toy, truncation, gaussian_pixels):
+def test_nll_under_lars_against_quadrature(toy, truncation):
     nodes, weights = (torch.tensor(v) for v in np.polynomial.legendre.leggauss(1_000))
     z, step = 8 * nodes[:, None], 8 * weights  # ∫ f = Σ step·f(z)
     pi, a = torch.exp(-(z[:, 0] ** 2) / 2) / math.sqrt(2 * math.pi), bumps(z).exp()
@@ -238,7 +232,7 @@ def test_elbo_terms_against_the_closed_form():
     assert metrics["recons"] == pytest.approx(float(recons.mean()), abs=0.05)
 
 
-def test_kl_of_two_latents_covers_both(gaussian_pixels):
+def test_kl_of_two_latents_covers_both():
     """E log q(z2|x) q(z1|x,z2) − log p(z2) p(z1|z2), in closed form; false alarms in 5e-4."""
     torch.manual_seed(0)
     model = TwoLayers(normal_prior(2), 2)
@@ -264,20 +258,20 @@ class Counted(LatentVariableModel):
     """Terms that are a function of the image's number and of how many samples it has had."""
 
     def __init__(self):
-        super().__init__(None, 1)
+        super().__init__(None, (1, 1), None, 1)
         self.drawn = {}
 
     @staticmethod
-    def terms(numbers, samples):
+    def known(numbers, samples):
         angle = numbers + 0.37 * samples[:, None] * (1 + numbers % 3)
         return 300 * angle.sin(), 40 * (1.3 * angle).cos(), 25 * (0.7 * angle).sin()
 
-    def log_weight_terms(self, x, num_samples):
+    def terms(self, x, num_samples):
         first = self.drawn.get(int(x[0, 0]), 0)
         for number in x[:, 0].int().tolist():
             assert self.drawn.get(number, 0) == first
             self.drawn[number] = first + num_samples
-        return self.terms(x[:, 0], torch.arange(first, first + num_samples).double())
+        return self.known(x[:, 0], torch.arange(first, first + num_samples).double())
 
 
 @pytest.mark.parametrize("rows", [1, 7, 40, 4_000])
@@ -287,7 +281,7 @@ def test_the_result_does_not_depend_on_the_chunks(rows, num_samples, monkeypatch
     model, x = Counted(), torch.arange(11).double()[:, None]
     terms = importance_weighted_terms(model, x, num_samples)
     assert model.drawn == dict.fromkeys(range(11), num_samples)
-    likelihood, prior, posterior = Counted.terms(x[:, 0], torch.arange(num_samples).double())
+    likelihood, prior, posterior = Counted.known(x[:, 0], torch.arange(num_samples).double())
     weights = likelihood + prior - posterior
     bound = torch.logsumexp(weights, dim=0) - math.log(num_samples)
     exact = {"rtol": 1e-13, "atol": 1e-12}
@@ -308,7 +302,7 @@ def test_chunks_of_a_random_model_agree_within_their_error(rows, monkeypatch):
 
 def build(model, prior="standard"):
     torch.manual_seed(0)
-    return build_model(resolve_run(CONFIG, Run("short", "digits", model, prior, 0)))
+    return build_model(resolve_run(CONFIG, Run("short", "digits", model, prior, 0)), (28, 28))
 
 
 def binary_images(size):
@@ -320,8 +314,8 @@ def binary_images(size):
 def test_memory_is_bounded_whatever_k_is(name, num_samples, monkeypatch):
     monkeypatch.setitem(evaluation.ROWS, "cpu", 40)
     model = build(name)
-    if (part := model.resampled_part()) is not None:
-        part.log_z.fill_(-0.7)
+    if model.resampling.truncation != 1:
+        model.resampling.log_z.fill_(-0.7)
     rows, largest = [], []
 
     def watch(module, arguments, output):

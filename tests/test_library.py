@@ -43,9 +43,9 @@ def make_run(results, model_name="vae", prior=LARS):
     model_settings = MODELS[model_name]
     settings = {"dataset": "dynamic_mnist", "model": model_settings, "prior": prior, "seed": 0}
     torch.manual_seed(0)
-    model = build_model(settings)
-    if (part := model.resampled_part()) is not None:
-        part.log_a.network[-1].weight.data *= 5
+    model = build_model(settings, (28, 28))
+    if model.resampling.truncation != 1:
+        model.resampling.log_a.network[-1].weight.data *= 5
     folder.mkdir(parents=True)
     save_file(model.state_dict(), folder / "model.safetensors")
     about = {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
@@ -175,7 +175,7 @@ def test_a_loaded_run_samples_ranks_and_scores(tmp_path):
     assert (log_a.diff() <= 0).all()
     torch.testing.assert_close(model.prior.log_a(z), log_a)
     assert model.decode(model.prior.sample((3,))).shape == (3, 784)
-    terms = model.log_weight_terms(torch.ones(2, 784), 4)
+    terms = model.terms(torch.ones(2, 784), 4)
     assert [term.shape for term in terms] == [(4, 2)] * 3
 
 

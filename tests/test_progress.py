@@ -7,14 +7,13 @@ from pathlib import Path
 import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from training_runs import train_model
 
 from resampled_priors.data.dataset import load_dataset
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.progress import tensorboard
-from resampled_priors.runs.checkpoints import Checkpoint
-from resampled_priors.runs.steps import build_run_model
-from resampled_priors.training.loop import train
+from resampled_priors.runs.training import build_run_model
 
 NAMES = {"loss", "recons", "kl", "kl_weight", "z", "learning_rate"}
 
@@ -31,8 +30,7 @@ def run(digits, tmp_path, monkeypatch):
     def start(name: str, on: bool) -> None:
         folder = tmp_path / name
         monkeypatch.setenv("RESAMPLED_PRIORS_TENSORBOARD", "1" if on else "")
-        model = build_run_model(settings, None)
-        train(model, load_dataset(digits), settings, folder, Checkpoint(folder, "train", settings))
+        train_model(build_run_model(settings, None), load_dataset(digits), settings, folder)
 
     return start
 

@@ -105,6 +105,11 @@ def metrics(terms: dict[str, Tensor]) -> dict[str, float]:
     return found
 
 
+def evaluate(model: LatentVariableModel, images: Tensor, num_samples: int) -> dict[str, float]:
+    """``metrics`` of ``importance_weighted_terms``."""
+    return metrics(importance_weighted_terms(model, images, num_samples))
+
+
 def estimate_model_z(
     model: LatentVariableModel,
     num_samples: int,

@@ -136,7 +136,7 @@ def test_lazy_flow_in_evaluation_is_the_change_of_variables(truncation):
     torch.testing.assert_close(flow().log_prob(x), prior.log_prob(z) + log_slope)
     again = flow().log_prob(x)
     torch.testing.assert_close(flow().log_prob(x), again, rtol=0, atol=0)
-    assert float(prior.z_average) == 1  # evaluation moves nothing
+    assert prior.z_average.isnan()  # evaluation moves nothing
 
 
 def test_lazy_flow_with_a_context():
@@ -181,5 +181,5 @@ def test_training_a_lazy_flow_is_algorithm_1_without_data_points(truncation):
 
 def test_lazy_flow_asks_for_z_before_evaluation():
     flow = coupling_flow(ResampledPrior(normal(), log_a)).eval()
-    with pytest.raises(ValueError, match=r"prior\.log_z\.fill_\(estimate_z"):
+    with pytest.raises(ValueError, match=r"Z has not been estimated: call estimate_z\(10\*\*7\)"):
         flow()

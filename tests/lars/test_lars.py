@@ -22,10 +22,19 @@ from resampled_priors import (
     AcceptanceFunction,
     ResampledDistribution,
     ResampledPrior,
-    lars,
+    contracts,
+    estimate_z,
     log_resampled_density,
 )
-from resampled_priors.lars import sample_resampled, smoothed_log_z
+from resampled_priors.lars import (
+    density,
+    distribution,
+    normalizer,
+    sample_resampled,
+    sampler,
+    smoothed_log_z,
+)
+from resampled_priors.lars import prior as prior_module
 
 TRUNCATIONS = [1, 2, 5, 100, None]
 exact = settings(derandomize=True, deadline=None, max_examples=200)
@@ -364,7 +373,7 @@ def test_blocks_give_what_one_after_another_gives(
     expected = one_after_another(stream, uniforms, log_a, num_samples, truncation)
     recorded_uniforms = RecordedProposal(uniforms)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(lars, "MAX_BLOCK", block)
+        patch.setattr(sampler, "MAX_BLOCK", block)
         patch.setattr(torch, "rand", lambda n, **_: recorded_uniforms.sample((n,)))
         samples, counts = sample_resampled(
             RecordedProposal(stream), log_a, num_samples, truncation, guess
@@ -380,7 +389,7 @@ def test_no_block_is_larger_than_the_largest(monkeypatch):
         sizes.append(len(z))
         return torch.full((len(z),), math.log(0.3))
 
-    monkeypatch.setattr(lars, "MAX_BLOCK", 64)
+    monkeypatch.setattr(sampler, "MAX_BLOCK", 64)
     torch.manual_seed(0)
     sample_resampled(normal(1), log_a, 1000, None)
     assert max(sizes) == 64
@@ -578,7 +587,9 @@ def literal_training_log_prob(prior, z, log_posterior):
 def test_training_log_prob_against_its_literal_transcription(name, truncation, smoothing):
     prior, encoder_outputs, z, log_posterior = training_case(name, truncation, smoothing)
     torch.manual_seed(7)
-    ours, average = prior.training_log_prob(z, log_posterior)
+    ours = prior.training_log_prob(z, log_posterior)
+    average = prior.z_average.clone()
+    prior.z_average.fill_(0.42)
     torch.manual_seed(7)
     theirs, expected_average = literal_training_log_prob(prior, z, log_posterior)
     assert ours.shape == (5,)
@@ -594,7 +605,7 @@ def test_training_log_prob_against_its_literal_transcription(name, truncation, s
 def test_no_gradient_passes_through_the_density_ratio():
     prior, _, z, _ = training_case("learned normal", 5)
     log_posterior = torch.zeros(5, dtype=torch.float64, requires_grad=True)
-    density, _ = prior.training_log_prob(z.detach(), log_posterior)
+    density = prior.training_log_prob(z.detach(), log_posterior)
     (gradient,) = torch.autograd.grad(density.sum(), [log_posterior], allow_unused=True)
     assert gradient is None
 
@@ -607,14 +618,14 @@ def test_a_learned_proposal_is_trained_in_both_ways():
     def gradients(value):
         return torch.autograd.grad(value, parameters, retain_graph=True)
 
-    density, _ = prior.training_log_prob(z, log_posterior)
+    density = prior.training_log_prob(z, log_posterior)
     log_pi = prior.proposal().log_prob(z)
     assert all(gradient.any() for gradient in gradients(log_pi.sum()))
     # What is left of the untruncated gradient comes through the reparameterised proposals in Z.
     assert all(gradient.any() for gradient in gradients(density.sum() - log_pi.sum()))
     # A constant a(z) leaves the first alone.
     constant = ResampledPrior(prior.proposal, lambda z: -1.0 + 0 * z[..., 0], None).double()
-    density, _ = constant.training_log_prob(z, log_posterior)
+    density = constant.training_log_prob(z, log_posterior)
     for mine, other in zip(gradients(density.sum()), gradients(log_pi.sum()), strict=True):
         torch.testing.assert_close(mine, other, rtol=1e-10, atol=1e-12)
 
@@ -623,30 +634,69 @@ def test_a_proposal_without_reparameterisation():
     torch.manual_seed(0)
     proposal = Independent(Bernoulli(torch.full((4,), 0.3)), 1)
     prior = ResampledPrior(proposal, AcceptanceFunction(4, hidden=(3,)), truncation=5)
-    density, _ = prior.training_log_prob(torch.ones(6, 4), torch.zeros(6))
+    density = prior.training_log_prob(torch.ones(6, 4), torch.zeros(6))
     density.sum().backward()
     assert all(parameter.grad.any() for parameter in prior.parameters())
 
 
-def test_the_moving_average_moves_only_when_it_is_stored():
+def test_the_moving_average_moves_in_training_alone():
     prior, _, z, log_posterior = training_case("fixed", 5)
     before = {name: buffer.clone() for name, buffer in prior.state_dict().items()}
 
     def step():
         torch.manual_seed(11)
-        density, average = prior.training_log_prob(z, log_posterior)
-        return density.detach(), average
+        return prior.training_log_prob(z, log_posterior).detach()
 
-    first, average = step()
-    again, _ = step()
+    prior.eval()
+    first, again = step(), step()
     torch.testing.assert_close(first, again, rtol=0, atol=0)
     for name, buffer in prior.state_dict().items():
         torch.testing.assert_close(buffer, before[name], rtol=0, atol=0, equal_nan=True)
+    prior.train()
+    torch.testing.assert_close(step(), first, rtol=0, atol=0)  # of the average before it
+    average = prior.z_average.clone()
     current = (average - 0.9 * 0.42) / 0.1  # mean over r of Z_r,curr
-    prior.z_average.copy_(average)
-    later, next_average = step()
-    assert float(next_average) == pytest.approx(float(0.9 * average + 0.1 * current), rel=1e-12)
+    later = step()
+    expected = float(0.9 * average + 0.1 * current)
+    assert float(prior.z_average) == pytest.approx(expected, rel=1e-12)
     assert not torch.equal(first, later)
+    changed = {n for n, b in prior.state_dict().items() if not torch.equal(b, before[n])}
+    assert changed - {"log_z"} == {"z_average"}  # log_z is NaN still
+    assert prior.log_z.isnan()
+
+
+@pytest.mark.parametrize("name", PROPOSALS)
+def test_the_moving_average_starts_by_itself(name):
+    """As the current estimate, so that the first step's Z_smooth is it; from then on it moves."""
+    prior, _, z, log_posterior = training_case(name, 5)
+    prior.z_average.fill_(math.nan)
+    torch.manual_seed(11)
+    density = prior.training_log_prob(z, log_posterior)
+    started = float(prior.z_average)
+    assert 0 < started < 1
+    prior.z_average.fill_(started)  # the mean over r of Z_r,curr is what it started from
+    torch.manual_seed(11)
+    torch.testing.assert_close(prior.training_log_prob(z, log_posterior), density)
+    assert float(prior.z_average) == pytest.approx(started, rel=1e-12)
+
+
+def test_start_sets_the_moving_average_to_an_estimate_of_z():
+    prior, _, _, _ = training_case("fixed", 5)
+    exact = estimate_z(prior.proposal, prior.log_a, 1_000_000)
+    prior.start()
+    a = prior.log_a(prior.proposal.sample((100_000,))).exp().detach()
+    error = float(a.std()) / math.sqrt(10_000) + exact.standard_error
+    assert abs(float(prior.z_average) - exact.mean) < 4.5 * error  # of 10,000 proposals
+
+
+def test_estimate_z_stores_what_it_returns():
+    prior = stored_prior(1)
+    torch.manual_seed(3)
+    estimate = prior.estimate_z(5_000)
+    assert estimate.num_samples == 5_000
+    assert float(prior.log_z) == pytest.approx(estimate.log_mean, rel=1e-6)
+    torch.manual_seed(3)
+    assert estimate_z(prior.proposal, prior.log_a, 5_000) == estimate
 
 
 @pytest.mark.parametrize("truncation", [2, 100, 10**9, None])
@@ -698,10 +748,10 @@ def test_training_stays_finite_where_the_network_saturates(bias, smoothing, trun
     prior = ResampledPrior(normal(3, torch.float32), log_a, truncation, smoothing)
     z = torch.randn(16, 3, requires_grad=True)
     for log_posterior in (torch.full((16,), 4.0), torch.full((16,), -15.0)):
-        density, average = prior.training_log_prob(z, log_posterior)
+        density = prior.training_log_prob(z, log_posterior)
         density.sum().backward()
         assert density.isfinite().all()
-        assert average.isfinite()
+        assert prior.z_average.isfinite()
         assert all(tensor.grad.isfinite().all() for tensor in [z, *prior.parameters()])
 
 
@@ -806,6 +856,8 @@ def test_proposal_with_a_batch_shape(proposal):
 
 def test_docstring_examples_run():
     torch.manual_seed(0)
-    results = doctest.testmod(lars)
-    assert results.attempted > 10
-    assert results.failed == 0
+    modules = (contracts, density, distribution, normalizer, prior_module)
+    names = {"torch": torch, "AcceptanceFunction": AcceptanceFunction}
+    results = [doctest.testmod(module, extraglobs=names) for module in modules]
+    assert sum(result.attempted for result in results) > 10
+    assert all(result.failed == 0 for result in results)

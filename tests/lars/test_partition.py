@@ -157,11 +157,36 @@ def test_an_antisymmetric_acceptance_makes_the_error_vanish():
 
 def test_running_estimates_end_in_the_estimate():
     torch.manual_seed(1)
-    running = list(running_z_estimates(STANDARD, lopsided, 1000, batch_size=300))
+    running = [z for z, _ in running_z_estimates(STANDARD, lopsided, 1000, batch_size=300)]
     assert [estimate.num_samples for estimate in running] == [300, 600, 900, 1000]
     torch.manual_seed(1)
     assert running[-1] == estimate_z(STANDARD, lopsided, 1000, batch_size=300)
     assert len({estimate.mean for estimate in running}) == 4
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3])
+def test_an_estimate_goes_on_from_its_sums_exactly(stop):
+    torch.manual_seed(1)
+    running = running_z_estimates(STANDARD, lopsided, 1000, batch_size=300)
+    for _ in range(stop):
+        estimate, sums = next(running)
+    state = torch.get_rng_state()
+    rest = [z for z, _ in running]
+    torch.set_rng_state(state)
+    continued = running_z_estimates(STANDARD, lopsided, 1000, batch_size=300, sums=sums)
+    assert [z for z, _ in continued] == [estimate, *rest]
+
+
+def test_a_product_of_estimates_has_the_products_error():
+    """Against the spread of products of normal draws; to first order."""
+    one, two = ZEstimate(0.2, 0.004, 100), ZEstimate(0.05, 0.002, 50)
+    product = one * two
+    assert (product.mean, product.num_samples) == (pytest.approx(0.01), 150)
+    rng = np.random.default_rng(0)
+    draws = rng.normal(0.2, 0.004, 200_000) * rng.normal(0.05, 0.002, 200_000)
+    assert product.standard_error == pytest.approx(draws.std(), rel=0.01)
+    certain = ZEstimate(1.0, 0.0, 0)
+    assert certain * one == one * certain == one
 
 
 @pytest.mark.parametrize("antithetic", [True, False])
@@ -197,7 +222,7 @@ def test_one_pair_alone_has_no_error():
 def test_early_stop_at_the_target(target, antithetic, monkeypatch):
     monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
     torch.manual_seed(6)
-    whole = list(running_z_estimates(STANDARD, lopsided, 10_000, 100, antithetic))
+    whole = [z for z, _ in running_z_estimates(STANDARD, lopsided, 10_000, 100, antithetic)]
     reached = [n for n, e in enumerate(whole, 1) if e.log_standard_error <= target and n >= 10]
     stop = reached[0] if reached else len(whole)
     assert {1e9: stop == 10, 0.012: 10 < stop < 100, 1e-9: stop == 100}[target]

@@ -13,18 +13,16 @@ from torch import nn
 from torch.distributions import Bernoulli, Independent, Normal
 from torch.nn import functional as F
 
+from resampled_priors.contracts import Prior
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import estimate_model_z
 from resampled_priors.experiment import Run, load_config, resolve_prior, resolve_run
 from resampled_priors.lars import ResampledPrior
-from resampled_priors.models import (
-    build_model,
-    conv_hvae,
-    hvae,
-    parameter_counts,
-    sample_pixels,
-)
-from resampled_priors.priors import DistributionPrior, build_prior, maf, realnvp, standard_normal
+from resampled_priors.models import build_model, parameter_counts
+from resampled_priors.models.hierarchical import conv_hvae, hvae
+from resampled_priors.models.likelihoods import build_likelihood
+from resampled_priors.priors import DistributionPrior, build_prior
+from resampled_priors.priors.flows import maf, realnvp, standard_normal
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 
@@ -70,7 +68,9 @@ PRIORS = {  # parameters of a(z), and of the rest of the prior
 
 def build(model, prior="standard", seed=0):
     torch.manual_seed(seed)
-    return build_model(resolve_run(CONFIG, Run("short", "dynamic_mnist", model, prior, seed)))
+    return build_model(
+        resolve_run(CONFIG, Run("short", "dynamic_mnist", model, prior, seed)), (28, 28)
+    )
 
 
 def count(module):
@@ -163,9 +163,8 @@ def test_standard_prior_is_the_standard_normal():
     z = torch.randn(4, 5, 3, generator=torch.manual_seed(0))
     expected = Independent(Normal(torch.zeros(3), torch.ones(3)), 1).log_prob(z)
     torch.testing.assert_close(prior.log_prob(z), expected)
-    density, average = prior.training_log_prob(z, torch.zeros(4, 5))
-    torch.testing.assert_close(density, expected)
-    assert average is None
+    torch.testing.assert_close(prior.training_log_prob(z, torch.zeros(4, 5)), expected)
+    assert prior.normalize(None).mean == 1  # nothing is asked
     assert prior.sample((6,)).shape == (6, 3)
     assert prior.distribution().log_prob(z).shape == (4, 5)
 
@@ -184,12 +183,12 @@ def test_lars_priors_have_the_configs_settings(name):
 
 
 def test_unknown_families_are_named():
-    with pytest.raises(ResampledPriorsError, match="unknown prior family 'vamp': use one of lars"):
+    with pytest.raises(ResampledPriorsError, match="unknown prior family 'vamp': use one "):
         build_prior({"family": "vamp"}, 2)
     settings = resolve_run(CONFIG, Run("short", "dynamic_mnist", "vae", "standard", 0))
     settings["model"]["family"] = "vqvae"
     with pytest.raises(ResampledPriorsError, match="unknown model family 'vqvae': use one of vae"):
-        build_model(settings)
+        build_model(settings, (28, 28))
 
 
 # --- parameter counts ----------------------------------------------------------------------
@@ -241,11 +240,9 @@ def test_shapes(name, num_samples):
     latent_size = 2 if name == "vae_2d" else 50
     if "output" in name:
         model.output.log_z.fill_(-0.7)
-    assert [term.shape for term in model.log_weight_terms(x, num_samples)] == 3 * [
-        (num_samples, 4)
-    ]
-    terms, _ = model.training_terms(x)
-    assert [term.shape for term in terms] == 3 * [(1, 4)]
+    for training in (False, True):
+        terms = model.terms(x, num_samples, training)
+        assert [term.shape for term in terms] == 3 * [(num_samples, 4)]
     assert [part.shape for part in model.encode(x)] == 2 * [(4, latent_size)]
     means = model.decode(torch.randn(5, latent_size))
     assert means.shape == (5, 784)
@@ -316,17 +313,17 @@ def standard_log_prob(z):
 def test_terms_against_torchs_distributions(name):
     model, x = build(name), images(4)
     torch.manual_seed(5)
-    ours = model.log_weight_terms(x, 3)
+    ours = model.terms(x, 3)
     torch.manual_seed(5)
     _, *theirs = restated_terms(model, x, 3, standard_log_prob)
     assert_terms(ours, theirs)
     torch.manual_seed(5)
-    training, averages = model.training_terms(x)
+    training = model.terms(x, 1, training=True)
     torch.manual_seed(5)
     _, *theirs = restated_terms(model, x, 1, standard_log_prob)
     assert_terms(training, theirs)
-    assert averages == []
-    assert model.resampled_part() is None
+    assert model.resampling is model.prior
+    assert model.prior.truncation == 1
 
 
 def truncated_density(log_pi, log_a, z, truncation):
@@ -349,7 +346,7 @@ def test_lars_reweights_the_prior_of_the_top_latent_alone(name, prior):
     model, x = build(name, prior), images(4)
     larger_weights(model.prior.log_a)
     model.prior.log_z.fill_(math.log(0.03))
-    assert model.resampled_part() is model.prior
+    assert model.resampling is model.prior
 
     def log_prior(z):
         proposal = model.prior.proposal()
@@ -358,7 +355,7 @@ def test_lars_reweights_the_prior_of_the_top_latent_alone(name, prior):
         return truncated_density(log_pi, log_a, 0.03, model.prior.truncation).float()
 
     torch.manual_seed(5)
-    ours = model.log_weight_terms(x, 3)
+    ours = model.terms(x, 3)
     torch.manual_seed(5)
     z, *theirs = restated_terms(model, x, 3, log_prior)
     assert_terms(ours, theirs)
@@ -366,12 +363,15 @@ def test_lars_reweights_the_prior_of_the_top_latent_alone(name, prior):
     assert float((log_prior(z) - standard_log_prob(z)).abs().detach().mean()) > 0.1
 
 
-class RecordingPrior(nn.Module):
+class RecordingPrior(Prior):
     """Keeps what a model hands to ``training_log_prob``; the density is a plain sum."""
+
+    def distribution(self):
+        raise AssertionError("the density is not asked of a distribution here")
 
     def training_log_prob(self, z, log_posterior):
         self.z, self.log_posterior = z, log_posterior
-        return z.sum(-1), torch.tensor(0.3)
+        return z.sum(-1)
 
     def log_prob(self, z):
         return z.sum(-1)
@@ -381,9 +381,9 @@ class RecordingPrior(nn.Module):
 def test_algorithm_1_sees_the_posterior_of_the_top_latent_alone(make):
     torch.manual_seed(0)
     prior = RecordingPrior()
-    model, x = make(prior, 50), images(4)
+    model, x = make(prior, (28, 28), build_likelihood(None, 784), 50), images(4)
     torch.manual_seed(5)
-    ours, averages = model.training_terms(x)
+    ours = model.terms(x, 1, training=True)
     torch.manual_seed(5)
     z2, *theirs = restated_terms(model, x, 1, lambda z: z.sum(-1))
     assert_terms(ours, theirs)
@@ -391,9 +391,6 @@ def test_algorithm_1_sees_the_posterior_of_the_top_latent_alone(make):
     expected = independent_normal(*model.encode(x)).log_prob(z2)
     torch.testing.assert_close(prior.log_posterior, expected, rtol=1e-5, atol=1e-4)
     assert not torch.allclose(prior.log_posterior, ours[2], atol=1.0)  # q(z1|x, z2) is left out
-    ((part, average),) = averages
-    assert part is prior
-    assert float(average) == pytest.approx(0.3)
 
 
 def test_training_terms_of_lars_are_algorithm_1s():
@@ -401,15 +398,15 @@ def test_training_terms_of_lars_are_algorithm_1s():
     larger_weights(model.prior.log_a)
     model.prior.z_average.fill_(0.2)
     torch.manual_seed(5)
-    ours, averages = model.training_terms(x)
+    ours = model.terms(x, 1, training=True)
+    new_average = model.prior.z_average.clone()
+    assert float(new_average) != pytest.approx(0.2)
+    model.prior.z_average.fill_(0.2)
     torch.manual_seed(5)
     z, *theirs = restated_terms(model, x, 1, standard_log_prob)
-    expected, average = model.prior.training_log_prob(z, theirs[2])
+    expected = model.prior.training_log_prob(z, theirs[2])
     assert_terms(ours, (theirs[0], expected, theirs[2]))
-    ((part, new_average),) = averages
-    assert part is model.prior
-    torch.testing.assert_close(new_average, average)
-    assert float(model.prior.z_average) == pytest.approx(0.2)  # the training step's to store
+    torch.testing.assert_close(new_average, model.prior.z_average)
 
 
 # --- resampled outputs ---------------------------------------------------------------------
@@ -426,14 +423,14 @@ def test_resampled_output_adds_the_factor_of_eq_d24(resampled_output):
     model, x = resampled_output, images(4)
     model.output.log_z.fill_(math.log(0.02))
     torch.manual_seed(5)
-    ours = model.log_weight_terms(x, 3)
+    ours = model.terms(x, 3)
     torch.manual_seed(5)
     _, log_likelihood, log_prior, log_q = restated_terms(model, x, 3, standard_log_prob)
     log_a = F.logsigmoid(model.output.log_a.network(x)).squeeze(-1)
     factor = truncated_density(torch.zeros(4), log_a, 0.02, 100).float()
     assert float(factor.detach().std()) > 0.1
     assert_terms(ours, (log_likelihood + factor, log_prior, log_q))
-    assert model.resampled_part() is model.output
+    assert model.resampling is model.output
     widths = [m.out_features for m in model.output.log_a.modules() if isinstance(m, nn.Linear)]
     assert (widths, model.output.truncation) == ([300, 300, 1], 100)
 
@@ -459,10 +456,12 @@ def test_training_z_of_a_resampled_output_against_eq_d25(resampled_output):
     model, x = resampled_output, images(4)
     model.output.z_average.fill_(0.3)
     torch.manual_seed(5)
-    factor, average = model.output.training_log_factor(x)
+    factor = model.output.log_factor(x, training=True)
+    average = model.output.z_average.clone()
     torch.manual_seed(5)
     z = model.prior.sample((1024,))
-    pixels = sample_pixels(model.decode(z))
+    means = model.decode(z)
+    pixels = (torch.rand_like(means) < means).float()
     current = model.output.log_a.network(pixels).sigmoid().mean()
     smooth = 0.9 * 0.3 + 0.1 * current
     torch.testing.assert_close(average, smooth.detach())
@@ -479,7 +478,7 @@ def test_training_z_of_a_resampled_output_against_eq_d25(resampled_output):
 
 def test_no_gradient_of_z_passes_through_the_sampled_images(resampled_output):
     model, x = resampled_output, images(4)
-    factor, _ = model.output.training_log_factor(x)
+    factor = model.output.log_factor(x, training=True)
     factor.sum().backward()
     assert all(p.grad is None for p in [*model.encoder.parameters(), *model.decoder.parameters()])
     assert all(p.grad.any() for p in model.output.log_a.parameters())
@@ -492,11 +491,10 @@ def test_resampled_output_is_trained_beside_an_unchanged_vae(resampled_output):
     gradients = []
     for m in (model, plain):
         torch.manual_seed(5)
-        (log_likelihood, log_prior, log_posterior), averages = m.training_terms(x)
+        log_likelihood, log_prior, log_posterior = m.terms(x, 1, training=True)
         (log_likelihood + log_prior - log_posterior).sum().backward()
         networks = [*m.encoder.parameters(), *m.decoder.parameters()]
         gradients.append([p.grad for p in networks])
-        assert [part for part, _ in averages] == ([model.output] if m is model else [])
     for mine, other in zip(*gradients, strict=True):
         torch.testing.assert_close(mine, other)
 
@@ -504,7 +502,8 @@ def test_resampled_output_is_trained_beside_an_unchanged_vae(resampled_output):
 def test_proposal_images_are_bernoulli_draws_of_their_means(resampled_output):
     """The standardised sum of 784,000 pixels; false alarms in 5e-4 of seeds."""
     torch.manual_seed(0)
-    pixels, means = resampled_output.sample_proposal_images(1_000)
+    p = resampled_output.image_distribution(resampled_output.prior.sample((1_000,)))
+    pixels, means = p.sample(), p.mean
     assert pixels.shape == means.shape == (1_000, 784)
     assert set(pixels.unique().tolist()) == {0.0, 1.0}
     excess = (pixels - means).double().sum() / (means * (1 - means)).double().sum().sqrt()

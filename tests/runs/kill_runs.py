@@ -30,7 +30,7 @@ from resampled_priors.data.prepare import prepare
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import read_json
 from resampled_priors.runs import checkpoints
-from resampled_priors.training import loop as training
+from resampled_priors.training import early_stopping
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 # model, prior -> iterations: one to a few seconds of work at the paper's sizes
@@ -217,7 +217,7 @@ def kill_runs(folder: Path, kills: int, seed: int, kinds: list[tuple[str, str]])
     torch.set_num_threads(1)
     torch.optim.Adam([torch.zeros(1, requires_grad=True)])  # imports more than its name says
     checkpoints.CHECKPOINT_SECONDS = 0.05
-    training.VALIDATION_Z_SAMPLES = 100_000
+    early_stopping.Z_SAMPLES = 100_000
     data = folder / "digits.safetensors"
     prepare("digits", data, raw_folder=folder / "raw", mirror=None, accept_unverified=False)
     draw, came = random.Random(seed), Counter()

@@ -4,6 +4,7 @@ Training's own are in test_training.py; real kills of real processes in test_kil
 """
 
 import itertools
+import math
 import subprocess
 import sys
 import types
@@ -15,7 +16,7 @@ from torch.distributions import Laplace, LogNormal, Normal
 
 from resampled_priors import evaluation
 from resampled_priors.errors import ResampledPriorsError
-from resampled_priors.evaluation import importance_weighted_terms
+from resampled_priors.evaluation import evaluate
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import atomic_write
 from resampled_priors.lars import normalizer as partition
@@ -24,6 +25,8 @@ from resampled_priors.models import build_model
 from resampled_priors.runs import checkpoints
 from resampled_priors.runs.checkpoints import Checkpoint
 from resampled_priors.runs.locks import sole_user
+from resampled_priors.runs.steps import CheckpointedZ
+from resampled_priors.runs.steps import evaluate as evaluate_from
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 
@@ -78,14 +81,8 @@ def test_an_interrupted_estimate_of_z_ends_like_an_uninterrupted_one(
 
     def estimate(function, checkpoint=None):
         torch.manual_seed(5)  # as the command does
-        return estimate_z(
-            proposal,
-            function,
-            2_390,
-            batch_size=100,
-            target_log_standard_error=target,
-            checkpoint=checkpoint,
-        )
+        estimate = estimate_z if checkpoint is None else CheckpointedZ(checkpoint)
+        return estimate(proposal, function, 2_390, 100, target_log_standard_error=target)
 
     whole, calls = counted(log_a)
     expected = estimate(whole)
@@ -104,20 +101,38 @@ def test_an_estimate_killed_before_it_is_written_needs_no_more_samples(monkeypat
     monkeypatch.setattr(partition, "EARLIEST_STOP", 1_000)
     for target in (None, 0.02):
         proposal = Normal(0.0, 1.0)
-        options = {"batch_size": 100, "target_log_standard_error": target}
         first, again = (counted(log_a) for _ in range(2))
         estimates = [
-            estimate_z(
-                proposal,
-                function,
-                2_390,
-                checkpoint=Checkpoint(tmp_path, "estimate_z", options),
-                **options,
+            CheckpointedZ(Checkpoint(tmp_path, "estimate_z", {"target": target}))(
+                proposal, function, 2_390, 100, target_log_standard_error=target
             )
             for function, _ in (first, again)
         ]
         assert estimates[0] == estimates[1]
         assert len(first[1]) >= 20 and again[1] == []
+
+
+def test_several_zs_are_each_estimated_once_whatever_is_interrupted(monkeypatch, tmp_path):
+    """A prior may ask for several: those that are done come back from the checkpoint."""
+    monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
+    proposals = [Normal(0.0, 1.0), LogNormal(0.0, 1.0), Normal(1.0, 2.0)]
+
+    def product(function, checkpoint):
+        torch.manual_seed(5)
+        estimate = CheckpointedZ(checkpoint)
+        zs = [estimate(p, function, 1_000, 100, target_log_standard_error=None) for p in proposals]
+        return zs[0] * zs[1] * zs[2], estimate.done
+
+    expected, done = product(log_a, Checkpoint(tmp_path / "whole", "estimate_z", {}))
+    assert len(done) == 3 and expected.mean == pytest.approx(math.prod(z.mean for z in done))
+    checkpoint = Checkpoint(tmp_path, "estimate_z", {})
+    for stop in (9, 14):  # in the first; then, continued, in the second
+        interrupted, _ = counted(log_a, stop)
+        with pytest.raises(Interrupted):
+            product(interrupted, checkpoint)
+    rest, calls = counted(log_a)
+    assert product(rest, checkpoint) == (expected, done)
+    assert len(calls) < 40
 
 
 # --- NLL -----------------------------------------------------------------------------------
@@ -132,24 +147,26 @@ def test_an_interrupted_evaluation_ends_like_an_uninterrupted_one(
 ):
     monkeypatch.setitem(evaluation.ROWS, "cpu", 10)
     torch.manual_seed(0)
-    model = build_model(resolve_run(CONFIG, Run("short", "digits", "vae", "realnvp", 0))).eval()
+    settings = resolve_run(CONFIG, Run("short", "digits", "vae", "realnvp", 0))
+    model = build_model(settings, (28, 28)).eval()
     images = torch.bernoulli(torch.full((20, 784), 0.3))
 
     def terms(checkpoint=None):
         torch.manual_seed(5)
-        return importance_weighted_terms(model, images, num_samples, False, checkpoint)
+        if checkpoint is None:
+            return evaluate(model, images, num_samples)
+        return evaluate_from(model, images, num_samples, checkpoint)
 
     expected = terms()
-    original = model.log_weight_terms
+    original = model.terms
     for stop in stops:
-        model.log_weight_terms, _ = counted(original, stop)
+        model.terms, _ = counted(original, stop)
         with pytest.raises(Interrupted):
             terms(Checkpoint(tmp_path, "evaluate", {}))
-    model.log_weight_terms, calls = counted(original)
+    model.terms, calls = counted(original)
     continued = terms(Checkpoint(tmp_path, "evaluate", {}))
     assert 0 < len(calls) < turns
-    for name, values in expected.items():
-        assert torch.equal(continued[name], values), name
+    assert continued == expected
 
 
 # --- files ---------------------------------------------------------------------------------
@@ -218,6 +235,8 @@ HOLD = """
 import sys
 from pathlib import Path
 from resampled_priors.runs.locks import sole_user
+from resampled_priors.runs.steps import CheckpointedZ
+from resampled_priors.runs.steps import evaluate as evaluate_from
 with sole_user(Path(sys.argv[1])):
     print("held", flush=True)
     sys.stdin.read()

@@ -17,8 +17,8 @@ from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import evaluate
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import read_json, sha256
-from resampled_priors.runs import checkpoints
-from resampled_priors.runs import steps as runs
+from resampled_priors.models import build_model
+from resampled_priors.runs import checkpoints, training
 from resampled_priors.runs.load import load_run
 from resampled_priors.runs.locks import sole_user
 from resampled_priors.runs.steps import (
@@ -27,7 +27,7 @@ from resampled_priors.runs.steps import (
     train_run,
     train_runs_together,
 )
-from resampled_priors.training import loop as training
+from resampled_priors.training.trainer import Trainer
 
 CONFIG_FILE = Path(__file__).parents[2] / "config.yaml"
 CONFIG = load_config([CONFIG_FILE])
@@ -197,17 +197,18 @@ def test_a_loaded_run_evaluates_like_the_one_in_memory(
 ):
     in_memory = []
 
-    def spy(model, *arguments):
-        in_memory.append(model)
-        return training.training(model, *arguments)
+    class Spy(Trainer):
+        def __init__(self, model, *arguments):
+            super().__init__(model, *arguments)
+            in_memory.append(model)
 
-    monkeypatch.setattr(runs, "training", spy)
+    monkeypatch.setattr(training, "Trainer", Spy)
     settings = settings_for(model, prior, seed=3, iterations=2)
     metrics = make_run(tmp_path, settings, digits, z_samples=500)
     (trained,) = in_memory
     loaded = load_run(tmp_path)
-    if (part := trained.resampled_part()) is not None:
-        part.log_z.fill_(read_json(tmp_path / "z.json")["log_z"])
+    if trained.resampling.truncation != 1:
+        trained.resampling.log_z.fill_(read_json(tmp_path / "z.json")["log_z"])
     trained.eval()
     images = load_dataset(digits).evaluation_images("test", 0)
     for one in (trained, loaded):
@@ -253,7 +254,7 @@ def cut(path):
 
 def foreign_model(path):
     other = resolve_run(CONFIG, Run("short", "digits", "vae_2d", "standard", 0))
-    save_file(runs.build_model(other).state_dict(), path)
+    save_file(build_model(other, (28, 28)).state_dict(), path)
 
 
 def replace_json(content):
@@ -372,7 +373,7 @@ def test_killed_before_run_json_the_training_is_not_lost(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs, "write_json", killed)
+        patch.setattr(training, "write_json", killed)
         with pytest.raises(KeyboardInterrupt):
             train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
     for name in ("model.safetensors", "training.csv"):

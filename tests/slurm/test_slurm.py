@@ -164,4 +164,4 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(environment, folder
         assert {k: v for k, v in ours.items() if k not in TIMINGS} == {
             k: v for k, v in theirs.items() if k not in TIMINGS
         }
-    assert load_run(run_folder).resampled_part().log_z.item() < 0
+    assert load_run(run_folder).resampling.log_z.item() < 0

@@ -195,7 +195,7 @@ def evaluate(
         ResampledPriorsError: a metric that is not finite.
     """
     saved = checkpoint.load()
-    start = None if saved is None else Evaluated(**saved)
+    evaluated = start = None if saved is None else Evaluated(**saved)
     running = running_importance_weighted_terms(model, images, num_samples, start)
     with progress_bar(
         total=len(images), initial=start.images if start else 0, unit="image", desc="NLL"
