@@ -8,7 +8,7 @@ import math
 import torch
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from resampled_priors import AcceptanceFunction, ResampledPrior, estimate_z
+from resampled_priors import AcceptanceFunction, ResampledPrior
 
 torch.manual_seed(0)
 angles = 2 * math.pi * torch.arange(8) / 8
@@ -17,18 +17,15 @@ target = MixtureSameFamily(Categorical(torch.ones(8)), Independent(Normal(means,
 proposal = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
 prior = ResampledPrior(proposal, AcceptanceFunction(features=2, hidden=(30, 30)), truncation=100)
 
-# From its first value, 1, the moving average of Z would push a(z) up before it came down.
-prior.z_average.fill_(estimate_z(proposal, prior.log_a, 10_000).mean)
 optimizer = torch.optim.Adam(prior.parameters(), lr=0.01)
 for _ in range(1_500):
     z = target.sample((512,))
-    log_prob, new_average = prior.training_log_prob(z, target.log_prob(z))  # Algorithm 1
+    log_prob = prior.training_log_prob(z, target.log_prob(z))  # Algorithm 1
     optimizer.zero_grad()
     (-log_prob.mean()).backward()
     optimizer.step()
-    prior.z_average.copy_(new_average)
 
-prior.log_z.fill_(estimate_z(proposal, prior.log_a, 1_000_000).log_mean)
+prior.estimate_z(1_000_000)
 p = prior.distribution()
 with torch.no_grad():
     z = target.sample((100_000,))

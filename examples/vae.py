@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch.distributions import Independent, Normal
 from torch.nn.functional import logsigmoid
 
-from resampled_priors import AcceptanceFunction, ResampledPrior, estimate_z
+from resampled_priors import AcceptanceFunction, ResampledPrior
 
 LATENT_SIZE = 8
 images = (torch.from_numpy(load_digits().images).float().flatten(1) > 7.5).float()
@@ -41,16 +41,14 @@ def negative_elbo(prior: ResampledPrior | None, iterations: int = 1_000) -> floa
         if prior is None:
             log_prior = proposal.log_prob(z)
         else:
-            log_prior, new_average = prior.training_log_prob(z, log_q)  # Algorithm 1
+            log_prior = prior.training_log_prob(z, log_q)  # Algorithm 1
         kl_weight = min(1.0, 2 * iteration / iterations)
         loss = -(log_likelihood + kl_weight * (log_prior - log_q)).mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-        if prior is not None:
-            prior.z_average.copy_(new_average)
     if prior is not None:
-        prior.log_z.fill_(estimate_z(proposal, prior.log_a, 1_000_000).log_mean)
+        prior.estimate_z(1_000_000)
     with torch.no_grad():
         log_likelihood, z, log_q = vae(test_images.repeat(100, 1))
         log_prior = (prior.distribution() if prior else proposal).log_prob(z)
@@ -59,7 +57,6 @@ def negative_elbo(prior: ResampledPrior | None, iterations: int = 1_000) -> floa
 
 torch.manual_seed(1)
 lars = ResampledPrior(proposal, AcceptanceFunction(LATENT_SIZE, hidden=(50, 50)), truncation=100)
-lars.z_average.fill_(estimate_z(proposal, lars.log_a, 10_000).mean)
 print(f"standard normal prior: -ELBO = {negative_elbo(None):.2f} nats")
 print(f"LARS prior: -ELBO = {negative_elbo(lars):.2f} nats")
 print(f"Z = {lars.log_z.exp():.4f}")

@@ -4,7 +4,7 @@ import torch
 import zuko
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
-from resampled_priors import AcceptanceFunction, ResampledPrior, estimate_z
+from resampled_priors import AcceptanceFunction, ResampledPrior
 
 means = 1.5 * torch.tensor([[-1.0, -1.0], [-1.0, 1.0], [1.0, -1.0], [1.0, 1.0], [0.0, 0.0]])
 target = MixtureSameFamily(Categorical(torch.ones(5)), Independent(Normal(means, 0.15), 1))
@@ -33,10 +33,9 @@ plain = real_nvp(None)
 train(plain)
 
 prior = ResampledPrior(normal, AcceptanceFunction(2, hidden=(32, 32)), truncation=100)
-prior.z_average.fill_(estimate_z(normal, prior.log_a, 10_000).mean)
 resampled = real_nvp(prior)
 train(resampled)  # in training mode the base estimates Z itself (Algorithm 1)
-prior.log_z.fill_(estimate_z(normal, prior.log_a, 1_000_000).log_mean)
+prior.estimate_z(1_000_000)
 
 with torch.no_grad():
     x = target.sample((50_000,))

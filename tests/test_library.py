@@ -55,6 +55,9 @@ def make_run(results, model_name="vae", prior=LARS):
     return folder
 
 
+NAMES = {"torch": torch, "AcceptanceFunction": resampled_priors.AcceptanceFunction}
+
+
 # Docstrings --------------------------------------------------------------------------------------
 
 
@@ -64,7 +67,7 @@ def test_the_example_of_each_public_name_runs(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     public = getattr(resampled_priors, name)
     module = sys.modules[public.__module__]
-    tests = doctest.DocTestFinder().find(public, name, module, globs=vars(module).copy())
+    tests = doctest.DocTestFinder().find(public, name, module, globs=vars(module) | NAMES)
     assert any(test.examples for test in tests)
     runner = doctest.DocTestRunner()
     torch.manual_seed(0)

@@ -493,12 +493,16 @@ def test_a_damaged_base(spoil, standard_run, digits, tmp_path):
     assert not (tmp_path / "run").exists()
 
 
-def test_a_resampled_output_with_a_lars_prior(digits, tmp_path):
-    with pytest.raises(
-        ResampledPriorsError, match=r"takes no LARS prior: .* use a prior of another"
-    ):
-        train_run(tmp_path, settings_for("vae_resampled_output", "lars"), digits, None, "cpu")
-    assert list(tmp_path.iterdir()) == []
+def test_a_resampled_output_with_a_lars_prior_has_the_product_of_two_zs(digits, tmp_path):
+    settings = settings_for("vae_resampled_output", "lars")
+    metrics = make_run(tmp_path, settings, digits, z_samples=500)
+    z = read_json(tmp_path / "z.json")
+    factors = [factor for factor, _, _ in z["factors"]]
+    assert len(factors) == 2
+    assert metrics["z"] == z["z"] == pytest.approx(factors[0] * factors[1])
+    model = load_run(tmp_path)
+    stored = [model.prior.log_z.exp().item(), model.output.log_z.exp().item()]
+    assert stored == pytest.approx(factors)
 
 
 # --- the command line ----------------------------------------------------------------------

@@ -36,10 +36,9 @@ class BinaryPixels(Distribution):
         """log Bernoulli(x; σ(logits)) for x in {0, 1}, summed over the pixels, in nats."""
         return F.logsigmoid((2 * x - 1) * self.logits).sum(-1)
 
-    @torch.no_grad()
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Binary images as floats, (*sample_shape, ..., pixels)."""
-        means = self.mean.expand(*sample_shape, *self.logits.shape)
+        means = self.mean.expand(*sample_shape, *self.logits.shape)  # a comparison: no gradient
         return (torch.rand_like(means) < means).to(means.dtype)
 
 

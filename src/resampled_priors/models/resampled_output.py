@@ -46,7 +46,8 @@ class ResampledOutput(Resampling):
                 through the discrete samples.
         """
         if training:
-            log_z = self._training_log_z(self._training_log_a(self.proposal))
+            images = self.proposal.sample((self.num_proposals,))
+            log_z = self._training_log_z(self.log_a(images))
         else:
             log_z = self.distribution().log_z
         log_acceptance = self.log_a(x)

@@ -124,11 +124,10 @@ class TrainingRun:
     def finish(self) -> None:
         """Write training.csv, model.safetensors and run.json."""
         trainer, progress = self.trainer, self.trainer.progress
-        seconds = trainer.seconds()
+        seconds, weights = trainer.seconds(), trainer.weights()
         with atomic_write(self.folder / "training.csv") as temporary:
             pd.DataFrame(progress.rows).to_csv(temporary, index=False)
         # not save_file, which leaves a temporary file of its own when it is killed
-        weights = trainer.weights()
         payload = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
         with atomic_write(self.folder / "model.safetensors") as temporary:
             temporary.write_bytes(payload)
