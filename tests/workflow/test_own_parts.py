@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from test_workflow import copy_workflow, planned, snakemake
+from small_workflow import copy_workflow, planned, snakemake
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from resampled_priors import load_run

@@ -2,7 +2,7 @@
 
 import numpy as np
 import yaml
-from test_workflow import copy_workflow, planned, snakemake
+from small_workflow import copy_workflow, planned, snakemake
 
 
 def test_a_figure_of_ones_own_is_made_by_name_and_with_all_others(tmp_path):

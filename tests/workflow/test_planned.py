@@ -1,0 +1,125 @@
+"""The shipped Snakefile, through Snakemake itself: what is planned."""
+
+import re
+from collections import Counter
+from dataclasses import replace
+from xml.etree import ElementTree
+
+import pytest
+from changed_config import all_runs
+from small_workflow import ROOT, planned, run_jobs, snakemake
+
+from resampled_priors.experiment import Run, load_config, merge
+
+
+@pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
+def test_every_run_of_the_paper_is_planned_once(fresh, seeds):
+    overlay = {"budgets": {"short": {"seeds": seeds}}}
+    config = merge(load_config([ROOT / "config.yaml"]), overlay)
+    runs = all_runs(config)
+    assert len(runs) == 41 * len(seeds)
+    datasets = ("static_mnist", "dynamic_mnist", "omniglot", "fashion_mnist")
+    expected = Counter(
+        [job for run in runs for job in run_jobs(run)]
+        + [("prepare", dataset) for dataset in datasets]
+        + [("table", table) for table in config["tables"]]
+    )
+    assert planned(fresh, overlay, demo=False) == expected
+    assert max(expected.values()) == 1
+
+
+def test_the_demo_plans_all_tables_on_the_digits(fresh):
+    done = snakemake(fresh, "--dry-run", "tables", configfiles=["config/demo.yaml"])
+    counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
+    assert counts == {
+        "prepare": "1",
+        "train": "19",
+        "fit_posthoc": "1",
+        "estimate_z": "20",
+        "evaluate": "20",
+        "table": "8",
+        "tables": "1",
+        "total": "70",
+    }
+    assert "results/demo/table1.md" in done.stdout
+    assert "Time at the rates measured on cpu, one job after another:" in done.stdout
+    assert "dynamic_mnist" not in done.stdout
+
+
+def test_one_cell_is_one_run(fresh):
+    run = Run("short", "dynamic_mnist", "vae", "lars_T50", 0)
+    jobs = planned(fresh, target=f"results/{run.folder}/metrics.json", demo=False)
+    assert jobs == Counter([("prepare", "dynamic_mnist"), *run_jobs(run)])
+
+
+def test_a_post_hoc_cell_trains_its_base_and_no_more(fresh):
+    run, base = (
+        Run("short", "omniglot", "vae", prior, 3) for prior in ("lars_posthoc", "standard")
+    )
+    jobs = planned(fresh, target=f"results/{run.folder}/metrics.json", demo=False)
+    expected = [("prepare", "omniglot"), *run_jobs(base, ("train",)), *run_jobs(run)]
+    assert jobs == Counter(expected)
+
+
+def test_a_run_of_another_budget_is_trained_at_that_budget(fresh):
+    """The budget in force, short, is for tables and figures; a run's own is in its address."""
+    run = Run("paper", "dynamic_mnist", "vae", "lars_posthoc", 1)
+    target = f"results/{run.folder}/metrics.json"
+    base = replace(run, prior="standard")
+    expected = [("prepare", "dynamic_mnist"), *run_jobs(base, ("train",)), *run_jobs(run)]
+    assert planned(fresh, target=target, demo=False) == Counter(expected)
+    done = snakemake(fresh, "--dry-run", "--printshellcmds", target, configfiles=[])
+    assert done.stdout.count('"iterations": 10000000, "warm_up": 100000') == 2
+    assert '{"z_samples": 10000000000, "z_target": null}' in done.stdout
+    unknown = target.replace("paper", "papr")
+    assert "MissingRule" in snakemake(fresh, "--dry-run", unknown, configfiles=[]).stdout
+
+
+def test_the_snakefile_where_the_workflow_catalog_looks(fresh):
+    arguments = ("--snakefile", "workflow/Snakefile", "--dry-run", "tables")
+    done = snakemake(fresh, *arguments, configfiles=["config/demo.yaml"])
+    assert done.returncode == 0, done.stdout
+    assert re.search(r"^total +70$", done.stdout, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    ("overlay", "message"),
+    {
+        "budgets: {short: {iteratoins: 3}}": (
+            "config: unknown key 'budgets.short.iteratoins': did you mean 'iterations'?"
+        ),
+        "tables: {tableD2: {model: vea}}": "config: tables.tableD2: unknown model 'vea'",
+    }.items(),
+)
+def test_a_wrong_config_is_one_line(fresh, overlay, message):
+    (fresh / "wrong.yaml").write_text(overlay)
+    done = snakemake(fresh, "--dry-run", "tables", configfiles=["wrong.yaml"])
+    assert done.returncode != 0
+    assert "Traceback" not in done.stdout
+    [line] = [line for line in done.stdout.splitlines() if message in line]
+    # nothing follows it but the place in the workflow's own files
+    after = done.stdout.split(line)[1].strip().splitlines()
+    assert all(re.match(r" *File .*\.smk\"?, line|", text) for text in after)
+
+
+def test_snakemake_has_nothing_to_complain_of(fresh):
+    done = snakemake(fresh, "--lint", configfiles=[])
+    assert done.returncode == 0, done.stdout
+    assert "Congratulations, your workflow is in a good condition!" in done.stdout
+
+
+def test_the_rule_graph_of_the_documentation_is_current(fresh):
+    """After a change of rules: snakemake --rulegraph all | dot -Tsvg > docs/rulegraph.svg"""
+    done = snakemake(fresh, "--rulegraph", "--quiet", "all", "--", "all", configfiles=[])
+    labels = dict(re.findall(r'(\d+)\[label = "(\w+)"', done.stdout))
+    edges = {(labels[a], labels[b]) for a, b in re.findall(r"(\d+) -> (\d+)", done.stdout)}
+    svg = ElementTree.parse(ROOT / "docs" / "rulegraph.svg")
+    drawn, arrows = {}, []
+    for group in svg.iterfind(".//{*}g[@class]"):
+        title = group.find("{*}title").text
+        if group.get("class") == "node":
+            drawn[title] = group.find(".//{*}text").text
+        elif group.get("class") == "edge":
+            arrows.append(title.split("->"))
+    assert len(edges) > 10
+    assert {(drawn[a], drawn[b]) for a, b in arrows} == edges
