@@ -41,7 +41,7 @@ def run(data, settings, folder, base=None, checkpoint_seconds=30):
 
 def settings_for(dataset="digits", model="vae", prior="standard", seed=0, **schedule):
     """A run's settings as the config gives them, but for the schedule."""
-    settings = resolve_run(CONFIG, Run("short", dataset, model, prior, seed))
+    settings = resolve_run(CONFIG, Run("constant_rate", dataset, model, prior, seed))
     settings["training"] |= schedule
     return settings
 

@@ -141,7 +141,8 @@ class Likelihood(Protocol):
     def __call__(self, h: Tensor) -> Distribution:
         """(..., pixels) -> a distribution of batch shape (...) and event shape (pixels,).
 
-        It has ``log_prob`` (nats), ``sample`` and ``mean``.
+        It has ``log_prob`` (nats), ``sample`` and ``mean``. A likelihood whose mean is not h
+        itself also has ``link``: means (pixels,) -> h.
         """
 
 

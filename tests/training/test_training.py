@@ -39,6 +39,38 @@ def test_learning_rate_falls_once():
     assert learning_rate(10**7, schedule | {"decay_after": None}) == 3e-4
 
 
+def test_a_linear_decay_ends_at_0():
+    schedule = {"learning_rate": 3e-3, "learning_rate_decay": "linear", "iterations": 4}
+    rates = [learning_rate(i, schedule) for i in range(5)]
+    assert rates == pytest.approx([3e-3, 2.25e-3, 1.5e-3, 0.75e-3, 0])
+
+
+@pytest.mark.parametrize("model", ["vae", "hvae", "conv_hvae", "vae_resampled_output"])
+def test_the_output_starts_at_the_mean_image(model, small):
+    """With the last layer's weights at 0 the decoder gives its bias alone."""
+    settings = settings_for(model=model, output_bias="mean_image")
+    built = build_run_model(settings, None)
+    initial = {name: value.clone() for name, value in built.named_parameters()}
+    Trainer(built, small, settings, "cpu").start()
+    changed = [n for n, value in built.named_parameters() if not torch.equal(value, initial[n])]
+    assert len(changed) == 1 and changed[0].startswith("decoder") and changed[0].endswith("bias")
+    last = changed[0].removesuffix("bias") + "weight"
+    with torch.no_grad():
+        dict(built.named_parameters())[last].zero_()
+        means = built.decode(torch.randn(3, 50))
+    pixels = small.means("train").mean(0).clamp(1e-3, 1 - 1e-3)
+    if model == "conv_hvae":  # one bias for the whole image
+        pixels = small.means("train").mean().expand(784)
+    torch.testing.assert_close(means, pixels.expand(3, 784), rtol=1e-4, atol=1e-5)
+
+
+def test_post_hoc_the_output_bias_stays_the_bases(small, tmp_path):
+    base = run(small, settings_for(iterations=3), tmp_path / "base")[0]
+    settings = settings_for(prior="lars_posthoc", iterations=2, output_bias="mean_image")
+    fitted, _ = run(small, settings, tmp_path / "fitted", tmp_path / "base/model.safetensors")
+    assert torch.equal(fitted.decoder[-1].bias, base.decoder[-1].bias)
+
+
 def test_the_papers_schedule_and_static_mnists_half_of_it():
     for dataset, factor in (("dynamic_mnist", 1), ("static_mnist", 0.5), ("omniglot", 1)):
         schedule = resolve_run(CONFIG, Run("paper", dataset, "vae", "lars", 0))["training"]

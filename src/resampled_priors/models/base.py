@@ -110,6 +110,22 @@ class LatentVariableModel(nn.Module):
             if isinstance(part, Prior):
                 part.start(images)
 
+    @torch.no_grad()
+    def start_output(self, images: Tensor) -> None:
+        """Set the decoder's output bias to what the likelihood needs for the mean image.
+
+        From a bias of 0 the first steps darken the image by pushing the latents: a prior that
+        can follow, a flow, lets them, and the decoder's first layer saturates for good.
+
+        Args:
+            images: means of the pixels of all training images, (n, pixels).
+        """
+        biases = [p for name, p in self.decoder.named_parameters() if name.endswith("bias")]
+        mean = images.mean(0).view(len(biases[-1]), -1).mean(1)
+        link = getattr(self.likelihood, "link", None)
+        if biases[-1].requires_grad:  # post hoc, the decoder stays as it is
+            biases[-1].copy_(link(mean) if link else mean)
+
     @property
     def resampling(self) -> Prior | Resampling:
         """What has the model's a and Z: the prior."""

@@ -15,6 +15,8 @@ from torch.nn import functional as F
 from ..contracts import Likelihood
 from ..own_code import build_part
 
+SELDOM = 1e-3  # the least mean of a pixel, and the largest is 1 less that, that ``link`` takes
+
 
 class BinaryPixels(Distribution):
     """Independent Bernoulli pixels, given their logits (..., pixels).
@@ -27,6 +29,11 @@ class BinaryPixels(Distribution):
     def __init__(self, logits: Tensor) -> None:
         self.logits = logits
         super().__init__(logits.shape[:-1], logits.shape[-1:], validate_args=False)
+
+    @staticmethod
+    def link(means: Tensor) -> Tensor:
+        """The logits of these means, those of pixels that are always 0 or 1 within bounds."""
+        return means.clamp(SELDOM, 1 - SELDOM).logit()
 
     @property
     def mean(self) -> Tensor:

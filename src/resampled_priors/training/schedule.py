@@ -16,6 +16,9 @@ def kl_weight(iteration: int, warm_up: int) -> float:
 
 
 def learning_rate(iteration: int, training: dict[str, Any]) -> float:
+    """In one step down after ``decay_after``, as the paper's; or in a straight line to 0."""
+    if training.get("learning_rate_decay") == "linear":
+        return training["learning_rate"] * (1 - iteration / training["iterations"])
     decay_after = training["decay_after"]
     decayed = decay_after is not None and iteration >= decay_after
     return training["decayed_learning_rate" if decayed else "learning_rate"]

@@ -81,8 +81,11 @@ class Trainer:
         self.unset: set[str] = set()  # tensors that are NaN until training has ended
 
     def start(self) -> None:
-        """Before the first step: let the model's priors see the images."""
-        self.model.start(self.data.means("train").to(self.device))
+        """Before the first step: let the model's priors, and its decoder, see the images."""
+        images = self.data.means("train").to(self.device)
+        self.model.start(images)
+        if self.training.get("output_bias") == "mean_image":
+            self.model.start_output(images)
         self.note_unset()
 
     # ---- steps ----------------------------------------------------------------------------
