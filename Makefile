@@ -20,6 +20,7 @@ help:  ## list the targets
 
 .venv/.installed: pyproject.toml constraints.txt
 	@$(PYTHON) -c '$(CHECK_PYTHON)'
+	@echo "Installing into .venv: about 1.6 GB, more with a CUDA build of PyTorch; a few minutes"
 	$(PYTHON) -m venv .venv
 	$(INSTALL) -e '.[test]'
 	@touch $@

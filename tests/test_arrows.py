@@ -2,6 +2,7 @@
 
 import ast
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 
@@ -53,3 +54,36 @@ def test_the_test_sees_an_arrow():
         PACKAGE / "priors" / "resampled.py"
     ) | imported(PACKAGE / "lars" / "prior.py")
     assert "files" in imported(PACKAGE / "runs" / "steps.py")
+
+
+# The picture -------------------------------------------------------------------------------------
+
+PICTURE = Path(__file__).parents[1] / "docs" / "architecture.svg"
+SVG = ElementTree.parse(PICTURE).getroot()
+ROW = {box.get("data-room"): int(box.get("data-row")) for box in SVG.iterfind(".//*[@data-room]")}
+
+
+@pytest.fixture(scope="module")
+def imports():
+    """Each room and the rooms that it imports."""
+    rooms = {path.name.removesuffix(".py") for path in PACKAGE.iterdir()} - {"__init__"}
+    found = {room: set() for room in rooms if not room.startswith("__") and "." not in room}
+    for module in MODULES:
+        room = module.relative_to(PACKAGE).parts[0].removesuffix(".py")
+        if room in found:
+            found[room] |= imported(module) & found.keys() - {room}
+    return found
+
+
+def test_the_picture_has_every_room_and_imports_point_down(imports):
+    assert ROW.keys() == imports.keys(), f"draw each room, and no other, in {PICTURE}"
+    up = [(a, b) for a, others in imports.items() for b in others if ROW[a] >= ROW[b]]
+    assert not up
+
+
+def test_the_arrows_of_the_picture_are_imports(imports):
+    drawn = [
+        (arrow.get("data-from"), arrow.get("data-to")) for arrow in SVG.iterfind(".//*[@data-to]")
+    ]
+    assert len(drawn) > 10
+    assert [pair for pair in drawn if pair[1] not in imports[pair[0]]] == []

@@ -3,17 +3,23 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 import typer
 import yaml
+from test_library import make_run
+from torch.distributions import Independent, Normal
+from training_runs import run, settings_for
 
 import resampled_priors
-from resampled_priors import cli
-from resampled_priors.experiment import load_config
+from resampled_priors import ResampledPrior, cli
+from resampled_priors.data.dataset import load_dataset
+from resampled_priors.experiment import Run, load_config, resolve_run
 
 ROOT = Path(__file__).parents[1]
 # Pages whose YAML is laid over the config.
-CONFIG_PAGES = ["docs/ablation.md", "docs/data.md", "config/README.md"]
+CONFIG_PAGES = ["docs/ablation.md", "docs/architecture.md", "docs/data.md", "config/README.md"]
 PAGES = sorted(
     str(path.relative_to(ROOT))
     for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
@@ -55,8 +61,75 @@ def test_links_and_included_files_exist(page):
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         if not target.startswith("https://"):
             assert ((ROOT / page).parent / target).exists(), target
-    for included in re.findall(r'^--8<-- "(.*)"$', text, re.MULTILINE):
-        assert (ROOT / included).exists(), included
+    assert not re.search(r"^--8 ?<", text, re.MULTILINE)  # GitHub would show that line
+
+
+# Python ------------------------------------------------------------------------------------------
+
+# A block below a line that ends in (`examples/FILE`): is that file.
+EXAMPLE = re.compile(r"\(`(examples/[^`]+)`\):\n\n```\w+\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.parametrize("page", PAGES)
+def test_the_examples_of_a_page_are_the_files_it_names(page):
+    for name, block in EXAMPLE.findall((ROOT / page).read_text(encoding="utf-8")):
+        assert block == (ROOT / name).read_text(encoding="utf-8"), (
+            f"{page} and {name} differ: paste the file into the page"
+        )
+
+
+def test_every_example_stands_in_a_page():
+    shown = {name for page in PAGES for name, _ in EXAMPLE.findall((ROOT / page).read_text())}
+    there = ROOT.glob("examples/**/*.*")
+    assert shown == {p.relative_to(ROOT).as_posix() for p in there if p.suffix in (".py", ".yaml")}
+
+
+def other_python(page):
+    """The Python of a page that is not an example's file, which tests of their own run."""
+    files = {block for _, block in EXAMPLE.findall((ROOT / page).read_text(encoding="utf-8"))}
+    return [block for block in blocks(page, "python") if block not in files]
+
+
+@pytest.mark.parametrize(
+    "page", [page for page in [*PAGES, "config/README.md"] if other_python(page)]
+)
+def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    make_run(tmp_path / "results")
+    monkeypatch.chdir(tmp_path)
+    estimate = ResampledPrior.estimate_z
+    monkeypatch.setattr(ResampledPrior, "estimate_z", lambda prior, _: estimate(prior, 10_000))
+    proposal = Independent(Normal(torch.zeros(50), torch.ones(50)), 1)
+    z = proposal.sample((5,))
+    images = np.zeros((3, 20, 16), dtype=np.uint8)
+    names = {name: getattr(resampled_priors, name) for name in resampled_priors.__all__}
+    names |= {"resampled_priors": resampled_priors, "proposal": proposal, "z": z}
+    names |= {"log_posterior": proposal.log_prob(z), "log_q": proposal.log_prob(z)}
+    names |= dict.fromkeys(("train", "validation", "test"), images)
+    with torch.random.fork_rng():
+        for block in other_python(page):
+            exec(compile(block, page, "exec"), names)
+
+
+def test_the_optimizer_of_the_architecture_page_trains(digits, tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    overlays = [ROOT / "config.yaml"]
+    for number, block in enumerate(blocks("docs/architecture.md", "yaml")):
+        overlays.append(tmp_path / f"{number}.yaml")
+        overlays[-1].write_text(block, encoding="utf-8")
+    settings = resolve_run(
+        load_config(overlays), Run("short", "digits", "vae_adamw", "standard", 0)
+    )
+    settings["training"] |= {"iterations": 3, "warm_up": 2}
+    data = load_dataset(digits)
+    model, trainer = run(data, settings, tmp_path / "adamw")
+    assert isinstance(trainer.optimizer, torch.optim.AdamW)
+    assert trainer.optimizer.param_groups[0]["weight_decay"] == 0.01
+    plain, _ = run(data, settings_for(iterations=3, warm_up=2), tmp_path / "adam")
+    pairs = zip(model.parameters(), plain.parameters(), strict=True)
+    assert any((one != other).any() for one, other in pairs)
+
+
+# Commands and config -----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("page", PAGES)

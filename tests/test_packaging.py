@@ -98,6 +98,19 @@ def test_make_lists_its_targets():
     assert re.findall(r"^  make (\w+)\t", listing.stdout, re.MULTILINE) == TARGETS
 
 
+def test_make_says_that_installing_takes_a_while():
+    command = ["make", "--dry-run", "--always-make", "demo"]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert said.index('echo "Installing into .venv') < said.index("-m venv") < said.index(" pip ")
+
+
+def test_the_command_says_its_version():
+    code = "from resampled_priors.cli import main; main()"
+    command = [sys.executable, "-c", code, "--version"]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert said == f"resampled-priors {PROJECT['version']}\n"
+
+
 # Wheel and sdist ---------------------------------------------------------------------------------
 
 

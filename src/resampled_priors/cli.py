@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import __version__
 from .errors import ResampledPriorsError
 from .experiment import (
     Config,
@@ -42,6 +43,24 @@ app = typer.Typer(
     help="Regenerate the tables and figures of 'Resampled Priors for VAEs' (LARS), step by step. "
     "Snakemake calls these commands; each also works by hand.",
 )
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"resampled-priors {__version__}")
+        raise typer.Exit()
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Show the version and exit."
+        ),
+    ] = False,
+) -> None:
+    pass
 
 
 def command(function: Callable[..., None]) -> Callable[..., None]:
