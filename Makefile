@@ -66,6 +66,8 @@ dist: .venv/.installed-dev  ## wheel and sdist, into dist; the wheel tried in an
 	.venv/bin/twine check --strict dist/*
 	$(PYTHON) -m venv build/venv
 	build/venv/bin/python -m pip install --quiet -c constraints.txt dist/*.whl
+	cd build && venv/bin/resampled-priors --version
+	cd build && venv/bin/python ../tests/readme_library.py ../README.md
 	cd build && venv/bin/python ../examples/target_2d.py
 	cd build && venv/bin/resampled-priors figure figA1 --configfile ../config.yaml --results .
 

@@ -159,3 +159,17 @@ def test_the_installed_wheel_works_far_from_its_sources(built, tmp_path):
     environment = os.environ | {"PYTHONPATH": str(target)}
     run([sys.executable, "-c", code, *arguments], cwd=tmp_path, env=environment, check=True)
     assert (tmp_path / "figA1.pdf").stat().st_size > 1000
+    script = [ROOT / "tests" / "readme_library.py", ROOT / "README.md"]
+    said = run(
+        [sys.executable, *script], cwd=tmp_path, env=environment, check=True, capture_output=True
+    )
+    assert str(target) in said.stdout.decode()
+
+
+def test_a_release_publishes_what_make_dist_has_tried_without_a_token():
+    text = (ROOT / ".github/workflows/release.yml").read_text()
+    jobs = yaml.safe_load(text)["jobs"]
+    assert "make dist" in [step.get("run") for step in jobs["dist"]["steps"]]
+    assert jobs["publish"]["needs"] == "dist"
+    assert jobs["publish"]["permissions"] == {"id-token": "write"}
+    assert "secrets" not in text and "password" not in text
