@@ -6,13 +6,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 from resampled_priors import cli
+from resampled_priors.data import SPLITS
 from resampled_priors.data.dataset import load_dataset
+from resampled_priors.data.prepare import prepare_own
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import evaluate
 from resampled_priors.experiment import Run, load_config, resolve_run
@@ -503,6 +506,16 @@ def test_a_resampled_output_with_a_lars_prior_has_the_product_of_two_zs(digits, 
     model = load_run(tmp_path)
     stored = [model.prior.log_z.exp().item(), model.output.log_z.exp().item()]
     assert stored == pytest.approx(factors)
+
+
+def test_real_values_under_a_bernoulli_likelihood(tmp_path):
+    splits = {s: np.random.default_rng(0).random((5, 28, 28), np.float32) for s in SPLITS}
+    np.savez(tmp_path / "own.npz", **splits)
+    prepare_own("digits", tmp_path / "own.npz", tmp_path / "own.safetensors")
+    with pytest.raises(ResampledPriorsError) as error:
+        train_run(tmp_path / "run", settings_for(), tmp_path / "own.safetensors", None, "cpu")
+    assert_one_line(str(error.value), "holds real values", "models.vae.likelihood")
+    assert not (tmp_path / "run").exists()
 
 
 # --- the command line ----------------------------------------------------------------------

@@ -11,6 +11,7 @@ from training_runs import (
     rows_of,
     run,
     settings_for,
+    train_model,
 )
 
 from resampled_priors.data.dataset import load_dataset
@@ -21,7 +22,8 @@ from resampled_priors.training import early_stopping
 from resampled_priors.training.schedule import batch_indices, kl_weight, learning_rate
 from resampled_priors.training.trainer import Trainer
 
-COLUMNS = ["iteration", "loss", "recons", "kl", "kl_weight", "z", "learning_rate", "seconds"]
+COLUMNS = ["iteration", "loss", "recons", "kl", "kl_weight", "z"]
+COLUMNS += ["posterior_mean", "saturation", "learning_rate", "seconds"]
 
 
 # --- schedule and batches ------------------------------------------------------------------
@@ -62,6 +64,30 @@ def test_the_output_starts_at_the_mean_image(model, small):
     if model == "conv_hvae":  # one bias for the whole image
         pixels = small.means("train").mean().expand(784)
     torch.testing.assert_close(means, pixels.expand(3, 784), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("model", ["vae", "hvae", "conv_hvae"])
+def test_a_start_that_saturates_the_decoder_is_seen(model, small, tmp_path, capsys):
+    """Latents pushed by hand as a bad start pushes them: the row says so, and a warning once."""
+    settings = settings_for(model=model, iterations=3)
+    run(small, settings, tmp_path / "well")
+    rows = rows_of(tmp_path / "well")
+    assert (rows["saturation"] < 0.05).all()
+    assert "warning" not in capsys.readouterr().out
+
+    built = build_run_model(settings, None)
+    with torch.no_grad():
+        built.latent_layer.weight.mul_(300)
+    x = small.means("train")[:128]
+    units = torch.tanh(built.encode(x)[0] @ built.latent_layer.weight.T)
+    train_model(built, small, settings, tmp_path / "badly")
+    rows = rows_of(tmp_path / "badly")
+    share = float((units.abs() > 0.99).float().mean())
+    assert share > 0.3 and rows["saturation"].iloc[0] == pytest.approx(share, abs=0.1)
+    mean = float(built.encode(x)[0].detach().square().mean().sqrt())
+    assert rows["posterior_mean"].iloc[-1] == pytest.approx(mean, rel=1e-5)
+    out = capsys.readouterr().out
+    assert out.count("warning: ") == 1 and "set training.output_bias to mean_image" in out
 
 
 def test_post_hoc_the_output_bias_stays_the_bases(small, tmp_path):

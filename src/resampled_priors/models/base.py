@@ -39,7 +39,8 @@ def diagonal_normal_log_prob(z: Tensor, mean: Tensor, log_std: Tensor) -> Tensor
 
 
 class LatentVariableModel(nn.Module):
-    """What all models share. A model defines ``forward_pass``, ``encode`` and ``decoded``.
+    """What all models share. A model defines ``forward_pass``, ``encode``, ``decoded``, and
+    ``latent_layer``, the decoder's linear layer next to the latent that the prior is on.
 
     Images are rows of pixels; ``image_shape`` says what they are.
     """
@@ -125,6 +126,21 @@ class LatentVariableModel(nn.Module):
         link = getattr(self.likelihood, "link", None)
         if biases[-1].requires_grad:  # post hoc, the decoder stays as it is
             biases[-1].copy_(link(mean) if link else mean)
+
+    @torch.no_grad()
+    def signs_of_a_bad_start(self, images: Tensor) -> tuple[float, float]:
+        """Root mean square of the posterior means, and the share of saturated units behind them.
+
+        Args:
+            images: (n, pixels).
+
+        Returns:
+            the first in units of the prior's scale; the second of the units tanh of
+            ``latent_layer``, those beyond ±0.99.
+        """
+        mean, _ = self.encode(images)
+        units = self.latent_layer(mean).tanh()
+        return mean.square().mean().sqrt().item(), (units.abs() > 0.99).float().mean().item()
 
     @property
     def resampling(self) -> Prior | Resampling:

@@ -39,6 +39,10 @@ class HierarchicalVAE(LatentVariableModel):
         self.decoder_features, self.decoder = decoder
         self.attach_priors()
 
+    @property
+    def latent_layer(self) -> nn.Module:
+        return self.decoder_features.second[0]
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.posterior_2(x)
 

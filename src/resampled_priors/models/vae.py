@@ -23,6 +23,10 @@ class VAE(LatentVariableModel):
         self.decoder = mlp([latent_size, 300, 300, pixels])
         self.attach_priors()
 
+    @property
+    def latent_layer(self) -> nn.Module:
+        return self.decoder[0]
+
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         return self.encoder(x)
 

@@ -70,6 +70,13 @@ def read_data(path: Path, settings: Config) -> Dataset:
             f"{path} holds images of shape {list(data.image_shape)}, the run wants {list(shape)}: "
             f"correct datasets.{data.name}.image_shape in the config"
         )
+    likelihood = settings["model"].get("likelihood", {"family": "bernoulli"})
+    if data.kind == "real" and likelihood["family"] == "bernoulli":
+        raise ResampledPriorsError(
+            f"{path} holds real values, which the bernoulli likelihood of model "
+            f"'{settings['model']['name']}' cannot have: name a likelihood of your own in "
+            f"models.{settings['model']['name']}.likelihood"
+        )
     return data
 
 

@@ -7,6 +7,7 @@ from .schedule import kl_weight, learning_rate
 from .trainer import Trainer, check_loss, means_since
 
 LOG_ROWS = 500
+MUCH_SATURATION = 0.25
 
 
 def train(trainer: Trainer, after_turn: Callable[[], None] = lambda: None) -> None:
@@ -73,6 +74,16 @@ def log(trainer: Trainer) -> None:
     since = rows[-1]["iteration"] if rows else 0
     loss, recons, kl = means_since(trainer.sums, iteration - since)
     check_loss(loss, recons, kl, iteration)
+    posterior_mean, saturation = trainer.model.signs_of_a_bad_start(trainer.watched)
+    if saturation > MUCH_SATURATION and not any(
+        row["saturation"] > MUCH_SATURATION for row in rows
+    ):
+        print(
+            f"warning: {saturation:.0%} of the decoder's first units are saturated at iteration "
+            f"{iteration}, and may stay so: set training.output_bias to mean_image, or lower "
+            "training.learning_rate",
+            flush=True,
+        )
     row = {
         "iteration": iteration,
         "loss": loss,
@@ -80,6 +91,8 @@ def log(trainer: Trainer) -> None:
         "kl": kl,
         "kl_weight": kl_weight(iteration - 1, trainer.training["warm_up"]),
         "z": trainer.model.resampling.z_in_training(),
+        "posterior_mean": posterior_mean,
+        "saturation": saturation,
         "learning_rate": learning_rate(iteration - 1, trainer.training),
         "seconds": trainer.seconds(),
         "validation_nll": math.nan,

@@ -56,6 +56,7 @@ class Trainer:
         self.settings, self.training, self.device = settings, settings["training"], device
         self.data = data
         self.images = data.train.to(device)
+        self.watched = data.means("train")[: self.training["batch_size"]].to(device)
         on_gpu = device.startswith("cuda")
         self.objective: Objective = build_objective(self.training.get("objective"))
         self.optimizer = build_optimizer(
