@@ -1,6 +1,7 @@
 """The documentation says what is there: pages, names, commands, config, files of the project."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -95,6 +96,7 @@ def other_python(page):
 )
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     make_run(tmp_path / "results")
+    shutil.copy(ROOT / "results" / "table1.csv", tmp_path / "results")
     monkeypatch.chdir(tmp_path)
     estimate = ResampledPrior.estimate_z
     monkeypatch.setattr(ResampledPrior, "estimate_z", lambda prior, _: estimate(prior, 10_000))
@@ -102,6 +104,7 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     z = proposal.sample((5,))
     images = np.zeros((3, 20, 16), dtype=np.uint8)
     names = {name: getattr(resampled_priors, name) for name in resampled_priors.__all__}
+    names |= {"torch": torch, "Independent": Independent, "Normal": Normal}
     names |= {"resampled_priors": resampled_priors, "proposal": proposal, "z": z}
     names |= {"log_posterior": proposal.log_prob(z), "log_q": proposal.log_prob(z)}
     names |= dict.fromkeys(("train", "validation", "test"), images)

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
         log_resampled_density,
     )
     from .lars.normalizer import ZEstimate, estimate_z
+    from .report.cells import results
+    from .runs.fit import fit
     from .runs.load import load_run
 
 __version__ = "0.1.0"
@@ -21,8 +23,10 @@ _MODULES = {
     "ResampledPrior": "lars",
     "ZEstimate": "lars",
     "estimate_z": "lars",
+    "fit": "runs.fit",
     "load_run": "runs.load",
     "log_resampled_density": "lars",
+    "results": "report.cells",
 }
 
 __all__ = [
@@ -31,8 +35,10 @@ __all__ = [
     "ResampledPrior",
     "ZEstimate",
     "estimate_z",
+    "fit",
     "load_run",
     "log_resampled_density",
+    "results",
 ]
 
 

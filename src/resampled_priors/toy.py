@@ -1,12 +1,8 @@
 """The paper's toys in one and two dimensions: known targets q(z), so that all can be computed.
 
 A toy is a target and a prior (any that ``build_prior`` makes), fitted by the supervised objective
-
-    max E_q(z)[log p(z)],   log p(z) = log π(z) + log a(z) − log Z  for p_∞                (eq. 5)
-
-and, with a truncation, log p_T(z) of eq. 4 in its place. Z in training is Algorithm 1's estimate,
-just as in a VAE. What the figures state is not estimated: Z and KL(q‖p) are sums over a fine grid
-(grids.py).
+of eq. 5 (training/fit.py). What the figures state is not estimated: Z and KL(q‖p) are sums over a
+fine grid (grids.py).
 """
 
 from typing import Any
@@ -22,6 +18,7 @@ from torch.distributions import (
 
 from .contracts import Prior
 from .priors import build_prior
+from .training.fit import fit
 
 
 def mixture_1d() -> MixtureSameFamily:
@@ -45,34 +42,6 @@ def gaussian_grid(spacing: float = 1.62, std: float = 0.2) -> MixtureSameFamily:
 TARGETS = {"mixture_1d": mixture_1d, "gaussian_grid": gaussian_grid}
 
 
-def fit(
-    target: Distribution,
-    prior: Prior,
-    *,
-    iterations: int,
-    batch_size: int,
-    learning_rate: float,
-) -> list[float]:
-    """Maximise E_q[log p(z)] with Adam, the learning rate falling to 0 along a cosine.
-
-    Returns:
-        the loss −E_q[log p(z)] of each iteration, in nats.
-    """
-    optimizer = torch.optim.Adam(prior.parameters(), learning_rate)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
-    losses = []
-    for _ in range(iterations):
-        z = target.sample((batch_size,))
-        log_prob = prior.training_log_prob(z, target.log_prob(z))
-        loss = -log_prob.mean()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        losses.append(float(loss.detach()))
-    return losses
-
-
 def train(settings: dict[str, Any]) -> tuple[Distribution, Prior, list[float]]:
     """A toy's target, its fitted prior, and the loss of each iteration in nats.
 
@@ -86,5 +55,5 @@ def train(settings: dict[str, Any]) -> tuple[Distribution, Prior, list[float]]:
         torch.manual_seed(settings["seed"])
         prior = build_prior(settings["prior"], target.event_shape[0])
         how = {key: settings[key] for key in ("iterations", "batch_size", "learning_rate")}
-        losses = fit(target, prior, **how)
+        losses = fit(prior, target, **how)
     return target, prior, losses
