@@ -23,7 +23,8 @@ from torch.distributions import (
 
 from resampled_priors import AcceptanceFunction, ZEstimate, estimate_z
 from resampled_priors.lars import normalizer as partition
-from resampled_priors.lars.normalizer import centre_of_symmetry, running_z_estimates
+from resampled_priors.lars.normalizer import running_z_estimates
+from resampled_priors.lars.symmetry import centre_of_symmetry
 
 
 def flow():

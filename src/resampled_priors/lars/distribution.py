@@ -1,6 +1,7 @@
 """p_T and p_∞ as a distribution: to score, to sample, to rank proposals."""
 
 import math
+import sys
 from collections.abc import Sequence
 
 import torch
@@ -8,14 +9,18 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
+from .checks import Checks
 from .density import MIN_LOG_Z, check_truncation, log_resampled_density
+from .proposal import proposal_distribution
 from .sampler import sample_resampled
 
 
 class ResampledDistribution(Distribution):
     """p_T or p_∞ for a given proposal, acceptance function and Z.
 
-    Its samples are not reparameterised (``has_rsample`` is False): acceptance is a decision.
+    Its samples are not reparameterised (``has_rsample`` is False): acceptance is a decision. What
+    is built on it (a flow) refuses its own ``rsample`` where gradients are on, since theirs would
+    lack the part of a(z); under ``torch.no_grad()`` it samples.
 
     Args:
         proposal: a distribution with an empty batch shape, or a zuko lazy one.
@@ -24,7 +29,8 @@ class ResampledDistribution(Distribution):
         log_z: log Z in nats, needed by ``log_prob`` and ``expected_proposals`` only.
 
     Raises:
-        ValueError: truncation below 1; a proposal with a batch shape; log_z missing where needed.
+        ValueError: truncation below 1; a proposal that is no distribution or has a batch shape;
+            log_z missing where needed; log a of another shape or above 0; as the sampler.
 
     Source: eq. 3 and 4; the sampler is that of section 2.
 
@@ -42,7 +48,6 @@ class ResampledDistribution(Distribution):
     """
 
     arg_constraints: dict = {}
-    has_rsample = False
 
     def __init__(
         self,
@@ -52,7 +57,7 @@ class ResampledDistribution(Distribution):
         log_z: Tensor | float | None = None,
     ) -> None:
         check_truncation(truncation)
-        self.proposal: Distribution = proposal() if isinstance(proposal, nn.Module) else proposal
+        self.proposal = proposal_distribution(proposal)
         if self.proposal.batch_shape:
             raise ValueError(
                 f"the proposal has batch shape {tuple(self.proposal.batch_shape)}; wrap it in "
@@ -61,6 +66,7 @@ class ResampledDistribution(Distribution):
         self.log_a = log_a
         self.truncation = truncation
         self._log_z = None if log_z is None else torch.as_tensor(log_z)
+        self.checks = Checks()
         super().__init__(event_shape=self.proposal.event_shape, validate_args=False)
 
     def expand(
@@ -68,11 +74,26 @@ class ResampledDistribution(Distribution):
     ) -> "ResampledDistribution":
         """The same distribution for each element of a batch, their samples independent."""
         new = self._get_checked_instance(ResampledDistribution, _instance)
-        for name in ("proposal", "log_a", "truncation", "_log_z"):
+        for name in ("proposal", "log_a", "truncation", "_log_z", "checks"):
             setattr(new, name, getattr(self, name))
         batch_shape = torch.empty(self.batch_shape).expand(batch_shape).shape
         Distribution.__init__(new, batch_shape, self.event_shape, validate_args=False)
         return new
+
+    @property
+    def has_rsample(self) -> bool:
+        """False.
+
+        Raises:
+            NotImplementedError: the ``rsample`` of another distribution asks, with gradients on.
+        """
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling() and _rsample_asks():
+            raise NotImplementedError(
+                "rsample on top of a resampled distribution would have a gradient without the "
+                "part of a(z): use sample(), and log_prob for gradients; where the transform "
+                "alone is trained, apply it to samples of the base"
+            )
+        return False
 
     @property
     def support(self) -> torch.distributions.constraints.Constraint:
@@ -96,9 +117,9 @@ class ResampledDistribution(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p_T(z) in nats: (..., *event_shape) -> (...), broadcast to the batch shape."""
-        density = log_resampled_density(
-            self.proposal.log_prob(value), self.log_a(value), self.log_z, self.truncation
-        )
+        log_proposal, log_acceptance = self.proposal.log_prob(value), self.log_a(value)
+        self.checks(value, self.event_shape, log_acceptance, log_proposal)
+        density = log_resampled_density(log_proposal, log_acceptance, self.log_z, self.truncation)
         return density.expand(torch.broadcast_shapes(density.shape, self.batch_shape))
 
     @torch.no_grad()
@@ -119,5 +140,15 @@ class ResampledDistribution(Distribution):
             z, shape (num_proposals, *event_shape), and log a(z), shape (num_proposals,).
         """
         z = self.proposal.sample((num_proposals,))
-        log_acceptance, order = self.log_a(z).sort(descending=True)
+        log_acceptance = self.log_a(z)
+        self.checks(z, self.event_shape, log_acceptance)
+        log_acceptance, order = log_acceptance.sort(descending=True)
         return z[order], log_acceptance
+
+
+def _rsample_asks() -> bool:
+    """Whether the property that calls this is read by an ``rsample``, as zuko's flows do."""
+    frame = sys._getframe(2)
+    while frame.f_code.co_name == "has_rsample":  # Independent's passes the question on
+        frame = frame.f_back
+    return frame.f_code.co_name.startswith("rsample")

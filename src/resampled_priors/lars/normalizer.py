@@ -10,19 +10,13 @@ from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
-from torch.distributions import (
-    Cauchy,
-    Distribution,
-    Independent,
-    Laplace,
-    MultivariateNormal,
-    Normal,
-    StudentT,
-    Uniform,
-)
+from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance, ZEstimate
+from .checks import Checks
+from .proposal import proposal_distribution
 from .sampler import MAX_BLOCK
+from .symmetry import centre_of_pairs
 
 EARLIEST_STOP = 1_000_000
 
@@ -49,6 +43,8 @@ def smoothed_log_z(
         log Z_r, shape (...) or (), and the new ⟨Z⟩, shape (), without gradient.
     """
     num_proposals = log_a_proposals.numel()
+    # Where all are rejected for certain, log Z_S = −∞ would have NaN for its gradient.
+    log_a_proposals = log_a_proposals.clamp(min=torch.finfo(log_a_proposals.dtype).min)
     log_current = torch.logsumexp(log_a_proposals, dim=0)  # line 1: log S·Z_S
     if log_weighted_a is None:
         log_current = log_current - math.log(num_proposals)
@@ -98,24 +94,13 @@ class RunningMean(NamedTuple):
 NO_OBSERVATIONS = RunningMean()
 
 
-def centre_of_symmetry(proposal: Distribution) -> Tensor | None:
-    """The μ with π(μ + z) = π(μ − z), or None where the family is not known to have one."""
-    if isinstance(proposal, Independent):
-        return centre_of_symmetry(proposal.base_dist)
-    if isinstance(proposal, Normal | Laplace | Cauchy | StudentT | MultivariateNormal):
-        return proposal.loc
-    if isinstance(proposal, Uniform):
-        return (proposal.low + proposal.high) / 2
-    return None
-
-
 @torch.no_grad()
 def running_z_estimates(
     proposal: Distribution | nn.Module,
     log_a: LogAcceptance,
     num_samples: int = 10**8,
     batch_size: int = MAX_BLOCK,
-    antithetic: bool | None = None,
+    antithetic: bool | Tensor | None = None,
     target_log_standard_error: float | None = None,
     sums: RunningMean = NO_OBSERVATIONS,
 ) -> Iterator[tuple[ZEstimate, RunningMean]]:
@@ -132,12 +117,10 @@ def running_z_estimates(
         raise ValueError(f"num_samples must be at least 2, got {num_samples}")
     if batch_size < 1:
         raise ValueError(f"batch_size must be at least 1, got {batch_size}")
-    proposal = proposal() if isinstance(proposal, nn.Module) else proposal
-    centre = centre_of_symmetry(proposal)
-    if antithetic and centre is None:
-        raise ValueError(f"{type(proposal).__name__} is not known to be symmetric: no antithetic")
-    paired = centre is not None if antithetic is None else antithetic
-    group = 2 if paired else 1  # proposals per independent observation
+    proposal = proposal_distribution(proposal)
+    centre = centre_of_pairs(proposal, antithetic)
+    checks = Checks()
+    group = 1 if centre is None else 2  # proposals per independent observation
     wanted, per_batch = math.ceil(num_samples / group), max(batch_size // group, 1)
 
     def estimate() -> ZEstimate:
@@ -154,10 +137,12 @@ def running_z_estimates(
         yield estimate(), sums
     while sums.count < wanted and not is_good_enough():
         z = proposal.sample((min(per_batch, wanted - sums.count),))
-        a = log_a(z).double().exp()
-        if paired:
+        log_acceptance = log_a(z)
+        a = log_acceptance.double().exp()
+        if centre is not None:
             a = (a + log_a(2 * centre - z).double().exp()) / 2
         sums = sums.add(a)
+        checks(z, z.shape[1:], log_acceptance)
         yield estimate(), sums
 
 
@@ -166,7 +151,7 @@ def estimate_z(
     log_a: LogAcceptance,
     num_samples: int = 10**8,
     batch_size: int = MAX_BLOCK,
-    antithetic: bool | None = None,
+    antithetic: bool | Tensor | None = None,
     target_log_standard_error: float | None = None,
 ) -> ZEstimate:
     """Z = E_π[a(z)] by Monte Carlo (eq. A.17).
@@ -176,14 +161,15 @@ def estimate_z(
         log_a: z (n, ...) -> log a(z) (n,).
         num_samples: S, how many proposals at the most; rounded up to whole pairs.
         batch_size: proposals held at a time, in whole pairs.
-        antithetic: draw pairs (z, 2μ − z); None does so where the proposal is known to be
-            symmetric.
+        antithetic: draw pairs (z, 2μ − z); None does so where the proposal's type is known to be
+            symmetric, and a tensor is the μ of a proposal that you know to be.
         target_log_standard_error: stop once the standard error of log Z (nats) is this small,
             looked at only after EARLIEST_STOP samples, since few say little about rare events.
 
     Raises:
         ValueError: fewer than 2 samples, or a batch size below 1; antithetic pairs asked of a
-            proposal not known to be symmetric; an acceptance function that gives NaN.
+            proposal not known to be symmetric, or about a μ where it is not; a proposal that is
+            none; an acceptance function that gives NaN, log a above 0 or of another shape.
 
     Examples:
         >>> from torch.distributions import Normal

@@ -78,10 +78,14 @@ class ResampledPrior(Resampling, Prior):
 
         Returns:
             log p_T(z_r), shape (...), in nats.
+
+        Raises:
+            ValueError: log q, log π or log a of another shape; log a above 0 at the first call.
         """
         proposal = self.proposal_distribution()
         log_a_proposals = self._training_log_a(proposal)
         log_proposal, log_acceptance = proposal.log_prob(z), self.log_a(z)
+        self.checks(z, proposal.event_shape, log_acceptance, log_proposal, log_posterior)
         log_fraction = (log_proposal - log_posterior).detach()  # line 3: stop_grad π/q
         log_z = self._training_log_z(log_a_proposals, log_fraction + log_acceptance)
         return log_resampled_density(log_proposal, log_acceptance, log_z, self.truncation)
@@ -96,4 +100,4 @@ class ResampledPrior(Resampling, Prior):
         if not self.training:
             return self.distribution()
         log_z = self._training_log_z(self._training_log_a(self.proposal_distribution()))
-        return ResampledDistribution(self.proposal, self.log_a, self.truncation, log_z)
+        return self._resampled(log_z)

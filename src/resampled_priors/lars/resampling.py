@@ -1,15 +1,18 @@
 """What a resampled prior and a resampled output share: π, a, T, and the two states of Z."""
 
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..contracts import EstimateZ, LogAcceptance, ZEstimate
+from ..contracts import EstimateZ, LogAcceptance, Prior, ZEstimate
+from .checks import Checks
 from .density import check_truncation
 from .distribution import ResampledDistribution
 from .normalizer import MAX_BLOCK, estimate_z, smoothed_log_z
+from .proposal import moved, proposal_distribution, refuse_parameters
 
 START_PROPOSALS = 10_000  # of the first value of ⟨Z⟩
 
@@ -21,14 +24,16 @@ class Resampling(nn.Module):
     ``log_z``, which evaluation uses.
 
     Args:
-        proposal: a torch distribution, or a lazy (zuko) module whose parameters are then trained.
+        proposal: a torch distribution without parameters to be learned, which moves with the
+            module; or a lazy (zuko) module whose parameters are then trained.
         log_a: events of π (..., features) -> log a (...), at most 0.
         truncation: T ≥ 1, or None for p_∞.
         smoothing: ε of the moving average, in (0, 1].
         num_proposals: S of a training step.
 
     Raises:
-        ValueError: a truncation, smoothing or number of proposals out of range.
+        ValueError: a truncation, smoothing or number of proposals out of range; a proposal that
+            is no distribution, has a batch shape, or has parameters that nobody would train.
     """
 
     def __init__(
@@ -45,6 +50,10 @@ class Resampling(nn.Module):
         if num_proposals < 1:
             raise ValueError(f"num_proposals must be at least 1, got {num_proposals}")
         super().__init__()
+        if not isinstance(proposal, Prior):  # which may want to be attached to its model first
+            ResampledDistribution(proposal, log_a, truncation)  # refuses what is no proposal
+        if isinstance(proposal, Distribution):
+            refuse_parameters(proposal)
         self.proposal = proposal
         self.log_a = log_a
         self.truncation = truncation
@@ -52,10 +61,18 @@ class Resampling(nn.Module):
         self.num_proposals = num_proposals
         self.register_buffer("z_average", torch.tensor(math.nan))
         self.register_buffer("log_z", torch.tensor(math.nan))
+        self.checks = Checks()
+
+    def _apply(self, move: Callable[[Tensor], Tensor], recurse: bool = True) -> "Resampling":
+        """What ``.to(...)`` and ``.double()`` do, here to a distribution's tensors as well."""
+        super()._apply(move, recurse)
+        if isinstance(self.proposal, Distribution):
+            self.proposal = moved(self.proposal, move)
+        return self
 
     def proposal_distribution(self) -> Distribution:
         """π, with the present parameters where it is learned."""
-        return self.proposal() if isinstance(self.proposal, nn.Module) else self.proposal
+        return proposal_distribution(self.proposal)
 
     def log_acceptance(self, z: Tensor) -> Tensor:
         """log a(z): (..., features) -> (...)."""
@@ -94,7 +111,7 @@ class Resampling(nn.Module):
         self,
         num_samples: int = 10**8,
         batch_size: int = MAX_BLOCK,
-        antithetic: bool | None = None,
+        antithetic: bool | Tensor | None = None,
         target_log_standard_error: float | None = None,
     ) -> ZEstimate:
         """Estimate Z and store its logarithm; arguments and errors as ``lars.estimate_z``."""
@@ -112,9 +129,13 @@ class Resampling(nn.Module):
         """
         if torch.isnan(self.log_z):
             raise ValueError("Z has not been estimated: call estimate_z(10**7) after training")
-        return ResampledDistribution(self.proposal, self.log_a, self.truncation, self.log_z)
+        return self._resampled(self.log_z)
 
     def sample(self, sample_shape: tuple[int, ...] = ()) -> Tensor:
         """Exact samples of p_T, shape (*sample_shape, features). Needs no Z."""
-        p = ResampledDistribution(self.proposal, self.log_a, self.truncation)
-        return p.sample(sample_shape)
+        return self._resampled().sample(sample_shape)
+
+    def _resampled(self, log_z: Tensor | None = None) -> ResampledDistribution:
+        p = ResampledDistribution(self.proposal, self.log_a, self.truncation, log_z)
+        p.checks = self.checks  # what the module has looked at is not looked at again
+        return p

@@ -7,8 +7,11 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
+from .checks import Checks
 
 MAX_BLOCK = 8_192  # candidates at a time: what stays in a core's cache
+MAX_REJECTED = 10**8  # candidates in a row without an end to a sample: then the sampler gives up
+REMEDY = "a(z) is too small where the proposal is; give a truncation T, or train it further"
 
 
 def sample_resampled(
@@ -29,7 +32,17 @@ def sample_resampled(
 
     Returns:
         samples, shape (num_samples, ...), and how many candidates each took, shape (num_samples,).
+
+    Raises:
+        ValueError: no sample after MAX_REJECTED candidates in a row, or as many are expected; an
+            a(z) that is NaN; log a of another shape or above 0.
     """
+    if expected_proposals is not None and not expected_proposals <= MAX_REJECTED:
+        raise ValueError(
+            f"a sample would take {expected_proposals:.2g} proposals, the limit is "
+            f"{MAX_REJECTED:,}: {REMEDY}"
+        )
+    checks = Checks()
     samples: list[Tensor] = []
     counts: list[Tensor] = []
     found, drawn, rejected = 0, 0, 0  # rejected: candidates since the last end, before this block
@@ -39,6 +52,9 @@ def sample_resampled(
         candidates = proposal.sample((min(wanted, MAX_BLOCK),))
         num_candidates = candidates.shape[0]
         log_acceptance = log_a(candidates)
+        checks(candidates, candidates.shape[1:], log_acceptance)
+        if log_acceptance.isnan().any():
+            raise ValueError("log_a gave NaN: no sample can be accepted or rejected by it")
         # Uniforms in float64: float32 has none between 0 and 6e-8, and a(z) is often below.
         uniform = torch.rand(num_candidates, dtype=torch.float64, device=log_acceptance.device)
         accepted = (uniform.log() < log_acceptance).nonzero().squeeze(-1)
@@ -58,4 +74,9 @@ def sample_resampled(
         drawn += num_candidates
         rejected = num_candidates - 1 - int(ends[-1]) if len(ends) else rejected + num_candidates
         per_sample = drawn / max(found, 0.5)
+        if rejected >= MAX_REJECTED:
+            raise ValueError(
+                f"gave up after {rejected:,} proposals in a row, none of which was accepted: "
+                f"{REMEDY}"
+            )
     return torch.cat(samples), torch.cat(counts)

@@ -1,0 +1,69 @@
+"""What a user's functions return, looked at where it comes in.
+
+Shapes that broadcast, and a log a(z) above 0, would give numbers that look like numbers.
+"""
+
+import torch
+from torch import Size, Tensor
+
+ROUNDING = 1e-3  # nats by which log a may exceed 0
+
+REMEDIES = {
+    "log_a": "end it with .squeeze(-1), or wrap the proposal in torch.distributions.Independent",
+    "the proposal's log_prob": "wrap the proposal in torch.distributions.Independent",
+    "log_posterior": "sum log q over the features, as torch.distributions.Independent does",
+}
+
+
+class Checks:
+    """Of shapes at each call, which costs microseconds; of values once, since a GPU waits for it.
+
+    What is compiled or transformed (vmap) is not looked at.
+    """
+
+    def __init__(self) -> None:
+        self.has_seen_values = False
+
+    def __call__(
+        self,
+        z: Tensor,
+        event_shape: Size,
+        log_acceptance: Tensor,
+        log_proposal: Tensor | None = None,
+        log_posterior: Tensor | None = None,
+    ) -> None:
+        """Args as they were given or returned: z (..., *event_shape), the others (...).
+
+        Raises:
+            ValueError: another shape; a log a(z) above 0.
+        """
+        if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
+            return
+        batch = len(z.shape) - len(event_shape)
+        if z.shape[max(batch, 0) :] != event_shape:
+            raise ValueError(
+                f"z has shape {tuple(z.shape)}, expected one that ends in {tuple(event_shape)}, "
+                "the proposal's event shape"
+            )
+        expected = z.shape[:batch]
+        given = zip(REMEDIES, (log_acceptance, log_proposal, log_posterior), strict=True)
+        for name, value in given:
+            if value is not None and value.shape != expected:
+                raise ValueError(
+                    f"{name} has shape {tuple(value.shape)} for z of shape {tuple(z.shape)} with "
+                    f"events of shape {tuple(event_shape)}, expected {tuple(expected)}: "
+                    f"{REMEDIES[name]}"
+                )
+        if not self.has_seen_values:
+            refuse_positive(log_acceptance)
+            self.has_seen_values = True
+
+
+def refuse_positive(log_acceptance: Tensor) -> None:
+    """Raises ValueError where log a(z) is above 0 by more than rounding."""
+    if bool((log_acceptance > ROUNDING).any()):
+        raise ValueError(
+            f"log_a goes up to {float(log_acceptance.max()):.3g}, expected at most 0: it returns "
+            "log a(z), in nats, of a probability a(z); end the network with "
+            "torch.nn.functional.logsigmoid, for example"
+        )
