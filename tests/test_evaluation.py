@@ -23,7 +23,7 @@ from resampled_priors.models import build_model
 from resampled_priors.models.base import LatentVariableModel, Pass, diagonal_normal_sample
 from resampled_priors.models.hierarchical import HierarchicalVAE
 from resampled_priors.priors import DistributionPrior
-from resampled_priors.priors.flows import standard_normal
+from resampled_priors.priors.normal import StandardNormal
 
 CONFIG = load_config([Path(__file__).parents[1] / "config.yaml"])
 D = 5  # "pixels" of the toys
@@ -130,7 +130,7 @@ def weight(features):
 
 
 def normal_prior(features):
-    return DistributionPrior(standard_normal(features)).double()
+    return DistributionPrior(StandardNormal(features)).double()
 
 
 def linear_gaussian(prior, features):

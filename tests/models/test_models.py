@@ -22,7 +22,8 @@ from resampled_priors.models import build_model, parameter_counts
 from resampled_priors.models.hierarchical import conv_hvae, hvae
 from resampled_priors.models.likelihoods import build_likelihood
 from resampled_priors.priors import DistributionPrior, build_prior
-from resampled_priors.priors.flows import maf, realnvp, standard_normal
+from resampled_priors.priors.flows import maf, realnvp
+from resampled_priors.priors.normal import StandardNormal
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 
@@ -508,4 +509,4 @@ def test_proposal_images_are_bernoulli_draws_of_their_means(resampled_output):
     assert set(pixels.unique().tolist()) == {0.0, 1.0}
     excess = (pixels - means).double().sum() / (means * (1 - means)).double().sum().sqrt()
     assert abs(float(excess)) < 3.5
-    assert standard_normal(3)().event_shape == (3,)
+    assert StandardNormal(3)().event_shape == (3,)

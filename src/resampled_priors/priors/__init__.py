@@ -13,12 +13,13 @@ from torch import nn
 from ..contracts import Prior
 from ..errors import ResampledPriorsError
 from .distribution import DistributionPrior
-from .flows import maf, realnvp, standard_normal
+from .flows import maf, realnvp
+from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
-    "standard_normal": standard_normal,
+    "standard_normal": StandardNormal,
     "realnvp": realnvp,
     "maf": maf,
     "lars": lars,
