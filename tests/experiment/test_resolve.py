@@ -10,7 +10,7 @@ from resampled_priors import experiment
 from resampled_priors.experiment import Run, merge, resolve_run
 from resampled_priors.files import sha256
 
-DYNAMIC = Run("short", "dynamic_mnist", "vae", "lars", 0)
+DYNAMIC = Run("constant_rate", "dynamic_mnist", "vae", "lars", 0)
 
 
 def test_settings_hold_what_training_depends_on_and_nothing_else():
@@ -68,14 +68,27 @@ def test_static_mnist_halves_warm_up_and_decay_and_stops_early():
     for dataset in ("dynamic_mnist", "omniglot", "fashion_mnist"):
         assert training(paper, dataset)["early_stopping"] is False
     short = training(CONFIG, "static_mnist")
-    assert (short["warm_up"], short["decay_after"]) == (5_000, None)
+    assert (short["warm_up"], short["decay_after"]) == (2_000, None)
 
 
 def test_short_budget_of_conv_hvae():
     settings = training(CONFIG, "dynamic_mnist", "conv_hvae")
-    assert (settings["iterations"], settings["warm_up"]) == (5_000, 2_500)
-    assert training(CONFIG, "static_mnist", "conv_hvae")["warm_up"] == 1_250
+    assert (settings["iterations"], settings["warm_up"]) == (5_000, 1_000)
+    assert training(CONFIG, "static_mnist", "conv_hvae")["warm_up"] == 500
     assert training(CONFIG, "dynamic_mnist", "hvae")["iterations"] == 20_000
+
+
+@pytest.mark.parametrize("budget", ["demo", "short", "converged", "long"])
+def test_tuned_budgets_share_their_schedule_and_the_papers_has_none_of_it(budget):
+    tuned = {"learning_rate": 3e-3, "learning_rate_decay": "linear", "output_bias": "mean_image"}
+    for model in ("vae", "hvae", "conv_hvae"):
+        settings = training(CONFIG | {"budget": budget}, "dynamic_mnist", model)
+        assert tuned.items() <= settings.items()
+        assert settings["warm_up"] == settings["iterations"] / 5
+    for other in ("paper", "constant_rate", "warm_up_1_percent"):
+        settings = training(CONFIG | {"budget": other}, "dynamic_mnist")
+        assert settings["learning_rate"] == 3e-4
+        assert not {"learning_rate_decay", "output_bias"} & settings.keys()
 
 
 @pytest.mark.parametrize(
@@ -121,12 +134,12 @@ def test_sizes_of_the_flows():
         ("tables.table1.caption", "another"),
         ("tables.table1.rows", [{"dataset": "digits"}]),
         ("tables.tableD3.columns", [{"metric": "kl"}]),
-        ("budgets.short.importance_samples", 7),
-        ("budgets.short.z_samples", 10**6),
-        ("budgets.short.z_target", 0.3),
-        ("budgets.short.seeds", [0, 1]),
+        ("budgets.constant_rate.importance_samples", 7),
+        ("budgets.constant_rate.z_samples", 10**6),
+        ("budgets.constant_rate.z_target", 0.3),
+        ("budgets.constant_rate.seeds", [0, 1]),
         ("budgets.paper.iterations", 5),
-        ("budgets.short.models.conv_hvae.iterations", 5),
+        ("budgets.constant_rate.models.conv_hvae.iterations", 5),
         ("training.patience", 3),  # dynamic MNIST does not stop early
         ("training.validation_interval", 3),
         ("budget", "demo"),  # its own is in its address
@@ -151,9 +164,9 @@ def test_what_training_does_not_depend_on_leaves_settings_alone(path, value):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("budgets.short.iterations", 5),
-        ("budgets.short.warm_up", 5),
-        ("budgets.short.decay_after", 5),
+        ("budgets.constant_rate.iterations", 5),
+        ("budgets.constant_rate.warm_up", 5),
+        ("budgets.constant_rate.decay_after", 5),
         ("training.learning_rate", 1e-3),
         ("training.batch_size", 64),
         ("models.vae.latent_size", 3),
@@ -172,8 +185,8 @@ def test_training_of_a_model_a_budget_and_a_budgets_model_in_this_order():
     before = resolve_run(CONFIG, DYNAMIC)
     layers = {
         "models.vae.training": {"batch_size": 1, "learning_rate": 0.1, "patience": 5},
-        "budgets.short.training": {"batch_size": 2, "learning_rate": 0.2},
-        "budgets.short.models": {"vae": {"iterations": 7, "training": {"batch_size": 3}}},
+        "budgets.constant_rate.training": {"batch_size": 2, "learning_rate": 0.2},
+        "budgets.constant_rate.models": {"vae": {"iterations": 7, "training": {"batch_size": 3}}},
         "budgets.demo.training": {"batch_size": 9},
         "models.hvae.training": {"batch_size": 9},
     }
@@ -215,7 +228,7 @@ def test_the_budget_of_a_run_is_the_one_in_its_address():
 
 def test_the_shape_of_images_is_a_setting_where_it_is_given():
     letters = {"label": "letters", "images": "letters.npz"}
-    run = Run("short", "letters", "vae", "lars", 0)
+    run = Run("constant_rate", "letters", "vae", "lars", 0)
     settings = resolve_run(with_value("datasets.letters", letters), run)
     assert "image_shape" not in settings and experiment.image_shape(settings) == (28, 28)
     shaped = resolve_run(with_value("datasets.letters", letters | {"image_shape": [8, 12]}), run)
@@ -259,7 +272,7 @@ def test_a_class_of_ones_own_has_its_files_hash_wherever_it_stands(tmp_path, mon
         "models.vae.likelihood",
         "training.objective",
         "budgets.paper.training.optimizer",
-        "budgets.short.models.conv_hvae.training.objective",
+        "budgets.constant_rate.models.conv_hvae.training.objective",
         "models.hvae.training.optimizer",
         "priors.mine",
     ],
@@ -300,16 +313,22 @@ def test_changing_a_prior_changes_its_own_runs_only(path, value, changed_priors)
     ("run", "match"),
     [
         (
-            Run("short", "dynamic_mnits", "vae", "lars", 0),
+            Run("constant_rate", "dynamic_mnits", "vae", "lars", 0),
             "'dynamic_mnits': did you mean 'dynamic_mnist'",
         ),
         (Run("sort", "digits", "vae", "lars", 0), "unknown budget 'sort': did you mean 'short'"),
-        (Run("short", "digits", "hvea", "lars", 0), "unknown model 'hvea': did you mean 'hvae'"),
         (
-            Run("short", "digits", "vae", "lars_T3x", 0),
+            Run("constant_rate", "digits", "hvea", "lars", 0),
+            "unknown model 'hvea': did you mean 'hvae'",
+        ),
+        (
+            Run("constant_rate", "digits", "vae", "lars_T3x", 0),
             "unknown prior 'lars_T3x': did you mean 'lars_T",
         ),
-        (Run("short", "digits", "vae", "?", 0), "unknown prior '.': use one of standard, lars, "),
+        (
+            Run("constant_rate", "digits", "vae", "?", 0),
+            "unknown prior '.': use one of standard, lars, ",
+        ),
     ],
 )
 def test_settings_of_an_unknown_run(run, match):
