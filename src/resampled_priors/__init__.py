@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .report.cells import results
     from .runs.fit import fit
     from .runs.load import load_run
+    from .runs.pretrained import load_pretrained
 
 __version__ = "0.1.0"
 
@@ -24,6 +25,7 @@ _MODULES = {
     "ZEstimate": "lars",
     "estimate_z": "lars",
     "fit": "runs.fit",
+    "load_pretrained": "runs.pretrained",
     "load_run": "runs.load",
     "log_resampled_density": "lars",
     "results": "report.cells",
@@ -36,6 +38,7 @@ __all__ = [
     "ZEstimate",
     "estimate_z",
     "fit",
+    "load_pretrained",
     "load_run",
     "log_resampled_density",
     "results",

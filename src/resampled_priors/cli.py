@@ -241,6 +241,17 @@ def sample(
 
 
 @command
+def card(
+    runs: Annotated[list[Path], typer.Argument(help="Folders of runs whose Z is known.")],
+) -> None:
+    """Describe trained weights that are to be kept or given away: writes card.md beside them."""
+    from .report.card import write_card
+
+    for run in runs:
+        print(write_card(run))
+
+
+@command
 def status(
     shown: Shown,
     tables: Annotated[list[str] | None, typer.Argument(help="Tables; by default all.")] = None,
