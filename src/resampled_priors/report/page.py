@@ -6,6 +6,7 @@ from urllib.parse import quote
 
 from ..experiment import Config, budget, paper_number
 from ..files import atomic_write
+from .explain import comparison
 
 INTRODUCTION = """# Results
 
@@ -27,6 +28,8 @@ def write_results_page(config: Config, results: Path, output: Path) -> None:
         table = results / f"{name}.md"
         if table.exists():
             parts += [f"## Table {paper_number(name)}", table.read_text(encoding="utf-8").strip()]
+    beside = comparison(config, results)
+    parts += [beside] if beside else []
     for name, figure in config["figures"].items():
         if (results / f"{name}.png").exists():
             number, caption = paper_number(name), figure["caption"]

@@ -1,0 +1,21 @@
+"""Weights in a fresh clone: figures are drawn from them, without data and without training."""
+
+from collections import Counter
+
+from small_workflow import TINY_DEMO, planned
+
+from resampled_priors.experiment import figure_runs
+
+
+def check_out(folder, run):
+    """A run's files as Git writes them: one after another in the order of their names."""
+    place = folder / "my results" / run.folder
+    place.mkdir(parents=True)
+    for name in ("metrics.json", "model.safetensors", "run.json", "training.csv", "z.json"):
+        (place / name).write_text("{}")
+
+
+def test_a_figure_of_runs_that_are_there_is_one_job(fresh):
+    for run in figure_runs(TINY_DEMO, "fig3"):
+        check_out(fresh, run)
+    assert planned(fresh, target="my results/fig3.pdf") == Counter([("figure", "fig3")])
