@@ -20,6 +20,7 @@ from torch.distributions import (
 )
 
 from resampled_priors import AcceptanceFunction, ResampledDistribution, ResampledPrior, estimate_z
+from resampled_priors.errors import ResampledPriorsError, WrongInput
 from resampled_priors.lars import Resampling, sampler, smoothed_log_z
 from resampled_priors.lars.symmetry import centre_of_symmetry
 
@@ -124,8 +125,12 @@ def test_an_acceptance_of_another_shape_or_no_logarithm(entrance, log_a):
     expected = WRONG[log_a]
     if entrance in ("start", "sample"):  # whose batches have another size
         expected = expected.replace("64", r"\d+")
-    with pytest.raises(ValueError, match=expected):
+    with pytest.raises(WrongInput, match=expected):
         ENTRANCES[entrance](log_a, torch.randn(64, 2))
+
+
+def test_such_an_error_is_for_the_user_and_a_value_error():
+    assert issubclass(WrongInput, ResampledPriorsError) and issubclass(WrongInput, ValueError)
 
 
 def test_a_posterior_that_is_not_summed_over_the_features():

@@ -6,6 +6,8 @@ Shapes that broadcast, and a log a(z) above 0, would give numbers that look like
 import torch
 from torch import Size, Tensor
 
+from ..errors import WrongInput
+
 ROUNDING = 1e-3  # nats by which log a may exceed 0
 
 REMEDIES = {
@@ -35,13 +37,13 @@ class Checks:
         """Args as they were given or returned: z (..., *event_shape), the others (...).
 
         Raises:
-            ValueError: another shape; a log a(z) above 0.
+            WrongInput: another shape; a log a(z) above 0.
         """
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return
         batch = len(z.shape) - len(event_shape)
         if z.shape[max(batch, 0) :] != event_shape:
-            raise ValueError(
+            raise WrongInput(
                 f"z has shape {tuple(z.shape)}, expected one that ends in {tuple(event_shape)}, "
                 "the proposal's event shape"
             )
@@ -49,7 +51,7 @@ class Checks:
         given = zip(REMEDIES, (log_acceptance, log_proposal, log_posterior), strict=True)
         for name, value in given:
             if value is not None and value.shape != expected:
-                raise ValueError(
+                raise WrongInput(
                     f"{name} has shape {tuple(value.shape)} for z of shape {tuple(z.shape)} with "
                     f"events of shape {tuple(event_shape)}, expected {tuple(expected)}: "
                     f"{REMEDIES[name]}"
@@ -60,9 +62,9 @@ class Checks:
 
 
 def refuse_positive(log_acceptance: Tensor) -> None:
-    """Raises ValueError where log a(z) is above 0 by more than rounding."""
+    """Raises WrongInput where log a(z) is above 0 by more than rounding."""
     if bool((log_acceptance > ROUNDING).any()):
-        raise ValueError(
+        raise WrongInput(
             f"log_a goes up to {float(log_acceptance.max()):.3g}, expected at most 0: it returns "
             "log a(z), in nats, of a probability a(z); end the network with "
             "torch.nn.functional.logsigmoid, for example"

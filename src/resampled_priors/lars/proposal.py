@@ -10,17 +10,19 @@ from torch import Tensor, nn
 from torch.distributions import Distribution, Transform
 from torch.distributions.utils import lazy_property
 
+from ..errors import WrongInput
+
 
 def proposal_distribution(proposal: Distribution | nn.Module) -> Distribution:
     """π(z), with the present parameters where it is learned.
 
     Raises:
-        ValueError: neither a distribution nor a module that returns one.
+        WrongInput: neither a distribution nor a module that returns one.
     """
     given = proposal() if isinstance(proposal, nn.Module) else proposal
     if not isinstance(given, Distribution):
         of_module = f"the forward() of {type(proposal).__name__} returns a "
-        raise ValueError(
+        raise WrongInput(
             "a proposal must be a torch.distributions.Distribution, or an nn.Module whose "
             f"forward() returns one: {of_module if given is not proposal else 'got a '}"
             f"{type(given).__name__}"
@@ -51,11 +53,11 @@ def moved(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
 
 
 def refuse_parameters(proposal: Distribution) -> None:
-    """Raises ValueError where a gradient would reach something inside a distribution."""
+    """Raises WrongInput where a gradient would reach something inside a distribution."""
     tensors: list[Tensor] = []
     moved(proposal, lambda tensor: tensors.append(tensor) or tensor)
     if any(tensor.requires_grad for tensor in tensors) or _has_gradient(proposal, tensors):
-        raise ValueError(
+        raise WrongInput(
             f"the proposal, a {type(proposal).__name__}, has parameters to be learned, but inside "
             "a distribution they are neither trained nor saved: give an nn.Module whose forward() "
             "returns the distribution (a lazy flow, not what it returns), or detach them"

@@ -7,6 +7,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
+from ..errors import WrongInput
 from .checks import Checks
 
 MAX_BLOCK = 8_192  # candidates at a time: what stays in a core's cache
@@ -34,11 +35,11 @@ def sample_resampled(
         samples, shape (num_samples, ...), and how many candidates each took, shape (num_samples,).
 
     Raises:
-        ValueError: no sample after MAX_REJECTED candidates in a row, or as many are expected; an
+        WrongInput: no sample after MAX_REJECTED candidates in a row, or as many are expected; an
             a(z) that is NaN; log a of another shape or above 0.
     """
     if expected_proposals is not None and not expected_proposals <= MAX_REJECTED:
-        raise ValueError(
+        raise WrongInput(
             f"a sample would take {expected_proposals:.2g} proposals, the limit is "
             f"{MAX_REJECTED:,}: {REMEDY}"
         )
@@ -54,7 +55,7 @@ def sample_resampled(
         log_acceptance = log_a(candidates)
         checks(candidates, candidates.shape[1:], log_acceptance)
         if log_acceptance.isnan().any():
-            raise ValueError("log_a gave NaN: no sample can be accepted or rejected by it")
+            raise WrongInput("log_a gave NaN: no sample can be accepted or rejected by it")
         # Uniforms in float64: float32 has none between 0 and 6e-8, and a(z) is often below.
         uniform = torch.rand(num_candidates, dtype=torch.float64, device=log_acceptance.device)
         accepted = (uniform.log() < log_acceptance).nonzero().squeeze(-1)
@@ -75,7 +76,7 @@ def sample_resampled(
         rejected = num_candidates - 1 - int(ends[-1]) if len(ends) else rejected + num_candidates
         per_sample = drawn / max(found, 0.5)
         if rejected >= MAX_REJECTED:
-            raise ValueError(
+            raise WrongInput(
                 f"gave up after {rejected:,} proposals in a row, none of which was accepted: "
                 f"{REMEDY}"
             )

@@ -15,6 +15,8 @@ from torch.distributions import (
     Uniform,
 )
 
+from ..errors import WrongInput
+
 ABOUT_LOC = (Normal, Laplace, Cauchy, StudentT, MultivariateNormal)
 
 
@@ -41,7 +43,7 @@ def centre_of_pairs(proposal: Distribution, antithetic: bool | Tensor | None) ->
         antithetic: as ``estimate_z`` takes it.
 
     Raises:
-        ValueError: pairs asked of a proposal not known to be symmetric; a stated μ about which
+        WrongInput: pairs asked of a proposal not known to be symmetric; a stated μ about which
             its density is not.
     """
     name = type(proposal).__name__
@@ -49,11 +51,11 @@ def centre_of_pairs(proposal: Distribution, antithetic: bool | Tensor | None) ->
         z = proposal.sample((1_000,))
         densities = (proposal.log_prob(points) for points in (z, 2 * antithetic - z))
         if not torch.allclose(*densities, rtol=1e-3, atol=1e-3):
-            raise ValueError(f"{name} is not symmetric about antithetic={antithetic.tolist()}")
+            raise WrongInput(f"{name} is not symmetric about antithetic={antithetic.tolist()}")
         return antithetic
     centre = None if antithetic is False else centre_of_symmetry(proposal)
     if antithetic and centre is None:
-        raise ValueError(
+        raise WrongInput(
             f"{name} is not known to be symmetric: give its centre, antithetic=mu (a tensor), or "
             "leave antithetic out"
         )

@@ -4,6 +4,7 @@ from torch import nn
 from torch.distributions import Distribution
 
 from ..contracts import Prior
+from ..lars.proposal import proposal_distribution
 
 
 class DistributionPrior(Prior):
@@ -11,6 +12,9 @@ class DistributionPrior(Prior):
 
     Args:
         lazy: its ``label``, if it has one, is what figures call the prior.
+
+    Raises:
+        WrongInput: once it is used, where ``lazy()`` is no distribution.
     """
 
     def __init__(self, lazy: nn.Module) -> None:
@@ -19,4 +23,4 @@ class DistributionPrior(Prior):
         self.label = getattr(lazy, "label", type(lazy).__name__)
 
     def distribution(self) -> Distribution:
-        return self.lazy()
+        return proposal_distribution(self.lazy)

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors.torch import load_file
 from torch import nn
 from torch.distributions import Distribution
@@ -60,7 +61,8 @@ def load_run(folder: str | Path, device: str = "cpu") -> LatentVariableModel:
         torch.Size([4])
     """
     folder = Path(folder)
-    model, run = load_trained(folder / "model.safetensors", device)
+    with torch.random.fork_rng(devices=[]):  # a new model draws weights, which are replaced
+        model, run = load_trained(folder / "model.safetensors", device)
     normalize_from(folder, run, model)
     return model
 

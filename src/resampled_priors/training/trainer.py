@@ -75,8 +75,9 @@ class Trainer:
         self.graph: Graph | None = None
         self.terms = model.terms
         if on_gpu and self.training["iterations"] >= COMPILED_ITERATIONS:
-            torch._dynamo.config.suppress_errors = True  # what does not compile runs as it is
-            self.terms = torch.compile(model.terms)
+            # What does not compile runs as it is.
+            with_errors_suppressed = torch._dynamo.config.patch(suppress_errors=True)
+            self.terms = with_errors_suppressed(torch.compile(model.terms))
         self.progress = Progress()
         self.started = time.monotonic()
         self.unset: set[str] = set()  # tensors that are NaN until training has ended
