@@ -2,10 +2,14 @@
 
 import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
+import matplotlib.image
 import numpy as np
 import pytest
+import run_page
 import torch
 import typer
 import yaml
@@ -19,6 +23,7 @@ from resampled_priors.data.dataset import load_dataset
 from resampled_priors.experiment import Run, load_config, resolve_run
 
 ROOT = Path(__file__).parents[1]
+TUTORIAL = "docs/tutorial.md"
 # Pages whose YAML is laid over the config.
 CONFIG_PAGES = ["docs/ablation.md", "docs/architecture.md", "docs/data.md", "config/README.md"]
 PAGES = sorted(
@@ -35,8 +40,7 @@ Loader.add_multi_constructor("tag:yaml.org,2002:python/", lambda *_: None)
 
 
 def blocks(page, language):
-    text = (ROOT / page).read_text(encoding="utf-8")
-    return re.findall(rf"^```{language}\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    return run_page.blocks((ROOT / page).read_text(encoding="utf-8"), language)
 
 
 def navigation(entries):
@@ -49,6 +53,7 @@ def test_the_navigation_has_every_page_once():
     site = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)
     pages = list(navigation(site["nav"]))
     assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    assert site["theme"]["font"] is False  # or each page would ask another server for it
 
 
 def test_the_reference_has_every_public_name():
@@ -63,6 +68,7 @@ def test_links_and_included_files_exist(page):
         if not target.startswith("https://"):
             assert ((ROOT / page).parent / target).exists(), target
     assert not re.search(r"^--8 ?<", text, re.MULTILINE)  # GitHub would show that line
+    assert "```mermaid" not in text  # the site would ask another server for the script
 
 
 # Python ------------------------------------------------------------------------------------------
@@ -92,7 +98,7 @@ def other_python(page):
 
 
 @pytest.mark.parametrize(
-    "page", [page for page in [*PAGES, "config/README.md"] if other_python(page)]
+    "page", [page for page in PAGES if other_python(page) and page != TUTORIAL]
 )
 def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     make_run(tmp_path / "results")
@@ -106,11 +112,33 @@ def test_the_python_of_a_page_runs(page, tmp_path, monkeypatch):
     names = {name: getattr(resampled_priors, name) for name in resampled_priors.__all__}
     names |= {"torch": torch, "Independent": Independent, "Normal": Normal}
     names |= {"resampled_priors": resampled_priors, "proposal": proposal, "z": z}
-    names |= {"log_posterior": proposal.log_prob(z), "log_q": proposal.log_prob(z)}
+    names |= {
+        "samples": z.repeat(10, 1),
+        "log_posterior": proposal.log_prob(z),
+        "log_q": proposal.log_prob(z),
+    }
     names |= dict.fromkeys(("train", "validation", "test"), images)
     with torch.random.fork_rng():
         for block in other_python(page):
             exec(compile(block, page, "exec"), names)
+
+
+NUMBER = r"-?[0-9]+(?:\.[0-9]+)?(?![\w^])"
+
+
+def test_the_tutorial_runs_prints_what_it_says_and_draws_its_figures(tmp_path):
+    command = [sys.executable, ROOT / "tests" / "run_page.py", ROOT / TUTORIAL, tmp_path]
+    done = subprocess.run(command, check=True, capture_output=True, text=True)
+    said = "".join(blocks(TUTORIAL, "text"))
+    assert re.sub(NUMBER, "#", done.stdout) == re.sub(NUMBER, "#", said)
+    numbers = [list(map(float, re.findall(NUMBER, text))) for text in (done.stdout, said)]
+    assert len(numbers[0]) > 10
+    assert numbers[0] == pytest.approx(numbers[1], rel=0.1, abs=0.05)  # other processors round so
+    shown = re.findall(r"\]\((tutorial_\w+\.png)\)", (ROOT / TUTORIAL).read_text(encoding="utf-8"))
+    assert sorted(shown) == sorted(path.name for path in tmp_path.iterdir())
+    for name in shown:
+        new, old = (matplotlib.image.imread(folder / name) for folder in (tmp_path, ROOT / "docs"))
+        assert abs(new.shape[1] - old.shape[1]) <= 10 and old.std() > 0.05
 
 
 def test_the_optimizer_of_the_architecture_page_trains(digits, tmp_path, monkeypatch):
