@@ -70,6 +70,7 @@ def read_json(path: str | Path) -> Any:
     try:
         text = Path(path).read_text(encoding="utf-8")
         content = json.loads(text, parse_constant=_refuse_constant)
+        json.dumps(content, ensure_ascii=False).encode()  # half a letter (\ud800) is no text
     except FileNotFoundError as error:
         raise ResampledPriorsError(f"{path} is missing: make it first.") from error
     except (OSError, ValueError, RecursionError) as error:  # ValueError: not JSON, or not UTF-8

@@ -5,8 +5,8 @@ Nothing here imports torch: Snakemake reads this module at every start.
 
 import difflib
 import hashlib
-import math
 import symtable
+import sys
 from collections.abc import Iterable
 from functools import cache
 from importlib.resources import files
@@ -19,6 +19,7 @@ import yaml
 from ..errors import ResampledPriorsError
 
 Config = dict[str, Any]
+LARGEST = sys.float_info.max
 
 
 def merge(base: Config, overlay: Config) -> Config:
@@ -66,11 +67,11 @@ def _validator() -> jsonschema.Draft202012Validator:
     )
     schema["$defs"]["families"] = families  # found there by its $id
     draft = jsonschema.Draft202012Validator
-    # JSON schema takes 10.0 for an integer and YAML's .nan and .inf for numbers.
+    # JSON schema takes 10.0 for an integer, YAML's .nan and .inf for numbers, 10**400 for both.
     types = draft.TYPE_CHECKER.redefine_many(
         {
-            "integer": lambda _, value: type(value) is int,
-            "number": lambda _, value: type(value) in (int, float) and math.isfinite(value),
+            "integer": lambda _, value: type(value) is int and abs(value) < 2**63,
+            "number": lambda _, value: type(value) in (int, float) and abs(value) <= LARGEST,
         }
     )
     return jsonschema.validators.extend(draft, type_checker=types)(schema)

@@ -9,4 +9,5 @@ import yaml
 @cache
 def paper_values() -> dict[str, dict[str, dict[str, float]]]:
     """The paper's numbers: table or figure -> dataset/model/prior -> metric -> value."""
-    return yaml.safe_load(files(__package__).joinpath("paper_values.yaml").read_text())
+    file = files(__package__).joinpath("paper_values.yaml")
+    return yaml.safe_load(file.read_text(encoding="utf-8"))

@@ -7,12 +7,12 @@ from typing import Any
 
 import pandas as pd
 
-from ..errors import ResampledPriorsError
 from ..experiment import Cell, Config, paper_number
-from ..files import atomic_write, read_json
-from ..runs.records import check_same_model
+from ..files import atomic_write
+from ..runs.records import read_metrics, read_run
 from .formats import to_html, to_latex, to_markdown
 from .paper import paper_values
+from .shown import hashes_of, inputs, write_record
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
@@ -52,7 +52,7 @@ def table_row(
         return row | {"missing": ""}
     folders = {s: results / cell.run(budget, s).folder for s in seeds}
     there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
-    row["missing"] = MANY.join(str(folders[s]) for s in seeds if s not in there)
+    row["missing"] = MANY.join(cell.run(budget, s).folder for s in seeds if s not in there)
     if not there:
         return row
     metrics = pd.DataFrame([_read(folder, cell.metric) for folder in there.values()])
@@ -69,16 +69,11 @@ def table_row(
 
 
 def _read(folder: Path, metric: str) -> dict[str, Any]:
-    metrics, run = read_json(folder / "metrics.json"), read_json(folder / "run.json")
-    try:
-        check_same_model(folder / "metrics.json", metrics, run, "evaluate the run again")
-        verified = all(file["verified"] for file in run["data"])
-        values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
-        return {**values, "device": metrics["device"], "verified": verified}
-    except (KeyError, TypeError, ValueError) as error:
-        raise ResampledPriorsError(
-            f"{folder}: metrics.json or run.json lacks {error}: delete both and run it again"
-        ) from error
+    run = read_run(folder)
+    metrics = read_metrics(folder, run)
+    verified = all(file["verified"] for file in run.get("data", []))
+    values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
+    return {**values, "device": metrics["device"], "verified": verified}
 
 
 # ---- what the reader sees -----------------------------------------------------------------
@@ -149,8 +144,29 @@ def notes(rows: pd.DataFrame, text: str) -> list[str]:
     return lines
 
 
+def table_texts(name: str, spec: Config, results: Path) -> dict[str, str]:
+    """What the files of a table hold, by suffix: csv, md, tex and html.
+
+    Args:
+        spec: ``experiment.resolve_table``.
+
+    Raises:
+        ResampledPriorsError: a damaged file among the runs.
+    """
+    rows = table_rows(name, spec, results)
+    wide, heading = layout(rows), caption(spec, rows)
+    lines = notes(rows, wide.to_string())
+    number = paper_number(name)
+    return {
+        "csv": rows.to_csv(index=False, lineterminator="\n"),
+        "md": to_markdown(wide, number, heading, lines),
+        "tex": to_latex(wide, heading, lines),
+        "html": to_html(wide, number, heading, lines),
+    }
+
+
 def write_table(name: str, spec: Config, results: Path) -> None:
-    """Write NAME.csv, NAME.md, NAME.tex and NAME.html to the results folder.
+    """Write NAME.csv, NAME.md, NAME.tex, NAME.html and their record to the results folder.
 
     Args:
         spec: ``experiment.resolve_table``.
@@ -158,17 +174,9 @@ def write_table(name: str, spec: Config, results: Path) -> None:
     Raises:
         ResampledPriorsError: a damaged file among the runs, or a folder that cannot be written.
     """
-    rows = table_rows(name, spec, results)
-    wide, heading = layout(rows), caption(spec, rows)
-    lines = notes(rows, wide.to_string())
-    number = paper_number(name)
-    with atomic_write(results / f"{name}.csv") as temporary:
-        rows.to_csv(temporary, index=False)
-    texts = {
-        "md": to_markdown(wide, number, heading, lines),
-        "tex": to_latex(wide, heading, lines),
-        "html": to_html(wide, number, heading, lines),
-    }
+    made_from = hashes_of(inputs(spec, results), results, results)
+    texts = table_texts(name, spec, results)
     for suffix, text in texts.items():
         with atomic_write(results / f"{name}.{suffix}") as temporary:
-            temporary.write_text(text, encoding="utf-8")
+            temporary.write_bytes(text.encode())
+    write_record(name, spec, made_from, texts, results)

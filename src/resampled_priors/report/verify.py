@@ -1,7 +1,8 @@
 """Do results still belong together, and what made each number: hashes of inputs and outputs.
 
-What is looked at: weights, data and base model of a run against run.json; z.json and metrics.json
-against the model they name and one another; tables against the metrics of their runs. Weights and
+What is looked at: weights, training.csv, data and base of a run against run.json; z.json and
+metrics.json against what they name, one another and what can be computed again; tables and
+figures against their records, and tables against what their runs' metrics make today. Weights and
 data that are not there (results without weights are committed) are said to be absent, no more.
 """
 
@@ -12,16 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from ..errors import ResampledPriorsError
 from ..experiment import Cell, Run, files_of_runs
-from ..files import read_json, sha256
-from ..report.tables import layout, table_row
-from ..runs.records import check_same_model, read_run, read_z
+from ..files import sha256
+from ..runs.records import Record, read_metrics, read_run, read_z
+from .numbers import load_numbers
+from .recompute import metrics_problems, run_problems, z_problems
+from .shown import read_shown, record_problems
+from .tables import table_row, table_texts
 
-Z_COPIES = ("z", "z_se", "log_z_se", "num_z_samples")  # metrics.json repeats them of z.json
-RUN_COPIES = ("iterations", "train_seconds")  # and these of run.json
 NUMBERS = ("ours", "standard_error", "log_z_se", "iterations", "num_importance_samples",
            "num_z_samples", "device", "verified")  # fmt: skip
 
@@ -41,14 +44,24 @@ def verify(results: Path, data: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[
     problems: list[str] = []
     runs = [_verify_run(folder, results, data, problems) for folder in folders]
     numbers: list[dict[str, str]] = []
-    for table in sorted(results.glob("table*.csv")):
-        try:
-            numbers += _verify_table(table, results, problems)
-        except ResampledPriorsError as error:
-            problems.append(str(error))
-        except (KeyError, TypeError, ValueError) as error:
-            problems.append(f"{table} is not a table ({error}): make it again")
+    for name in _names(results, "csv", "table"):
+        numbers += _verify_table(results / f"{name}.csv", results, data, problems)
+    for name in _names(results, "npz", "figure"):
+        problems += _figure_problems(results / f"{name}.json", results, data)
     return pd.DataFrame(runs), pd.DataFrame(numbers), problems
+
+
+def _names(results: Path, suffix: str, kind: str) -> list[str]:
+    """The tables or figures that are there, by a file of theirs or their record."""
+    records = [path for path in results.glob("*.json") if f'"{suffix}"' in _text(path)]
+    return sorted({path.stem for path in [*results.glob(f"*.{suffix}"), *records]})
+
+
+def _text(path: Path) -> str:
+    return path.read_text(encoding="utf-8", errors="replace")
+
+
+# ---- runs ---------------------------------------------------------------------------------
 
 
 def _verify_run(folder: Path, results: Path, data: Path, problems: list[str]) -> dict[str, str]:
@@ -66,16 +79,22 @@ def _verify_run(folder: Path, results: Path, data: Path, problems: list[str]) ->
         row["data"] = _compare(prepared, run.get("data_sha256", ""), problems)
         if not all(file["verified"] for file in run.get("data", [])):
             row["data"] += ", not the published files"
+        if "training_sha256" in run:
+            _compare(folder / "training.csv", run["training_sha256"], problems)
+        problems += run_problems(folder, run)
         problems += _base_problems(folder, results, run)
+        z = read_z(folder, run) if (folder / "z.json").exists() else None
+        problems += z_problems(folder / "z.json", z) if z else []
         if (folder / "metrics.json").exists():
-            row["evaluated by"] = _commit(read_json(folder / "metrics.json"))
-            problems += _metrics_problems(folder, run)
+            metrics = read_metrics(folder, run)
+            row["evaluated by"] = _commit(metrics)
+            problems += metrics_problems(folder / "metrics.json", metrics, run, z)
     except ResampledPriorsError as error:
         problems.append(str(error))
     return row
 
 
-def _commit(record: dict[str, Any]) -> str:
+def _commit(record: Record) -> str:
     """The commit of the code, and whether the code had been changed since."""
     changed = " changed" if record.get("git_dirty") else ""
     return (record.get("git_commit") or "unknown")[:7] + changed
@@ -91,44 +110,60 @@ def _compare(path: Path, recorded: str, problems: list[str]) -> str:
     return f"{recorded[:12]} DIFFERS"
 
 
-def _base_problems(folder: Path, results: Path, run: dict[str, Any]) -> Iterator[str]:
-    """Post hoc: whether the base run still has the model that this one was fitted to."""
-    prior = str(run["settings"]["prior"].get("base"))
-    base = results / replace(Run.from_folder(folder), prior=prior).folder
-    recorded = run.get("base_sha256")
-    if recorded and (base / "run.json").exists() and read_run(base)["model_sha256"] != recorded:
-        yield f"{folder} was fitted to another model than that of {base}: train it again"
+def _base_problems(folder: Path, results: Path, run: Record) -> Iterator[str]:
+    """Post hoc: whether the base run still is the one that this one was fitted to."""
+    base = replace(Run.from_folder(folder), prior=str(run["settings"]["prior"].get("base")))
+    path = results / base.folder / "run.json"
+    if not path.exists():
+        return
+    if run.get("base_sha256") not in (None, read_run(path.parent)["model_sha256"]):
+        yield f"{folder} was fitted to another model than that of {path.parent}: train it again"
+    elif run.get("base_run_sha256") not in (None, sha256(path)):
+        yield f"{folder} was fitted to a run with another run.json than {path}: train it again"
 
 
-def _metrics_problems(folder: Path, run: dict[str, Any]) -> Iterator[str]:
-    path = folder / "metrics.json"
-    metrics, z = read_json(path), read_z(folder, run)
-    check_same_model(path, metrics, run, "evaluate the run again")
-    if metrics.get("data_sha256", run.get("data_sha256")) != run.get("data_sha256"):
-        yield f"{path} was made from other data than run.json names: evaluate the run again"
-    for key in (*Z_COPIES, *RUN_COPIES):
-        record, name = (z, "z.json") if key in Z_COPIES else (run, "run.json")
-        if metrics.get(key) != record[key]:
-            yield f"{path}: {key} is not that of {name}: evaluate the run again"
+# ---- tables and figures -------------------------------------------------------------------
 
 
-def _verify_table(path: Path, results: Path, problems: list[str]) -> Iterator[dict[str, str]]:
-    """Each number of a CSV against the metrics of its runs, and the Markdown against the CSV."""
+def _verify_table(
+    path: Path, results: Path, data: Path, problems: list[str]
+) -> Iterator[dict[str, str]]:
+    """Each number of a CSV against the metrics of its runs, and all forms against the record."""
+    wrong = len(problems)
+    record_path = path.with_suffix(".json")
+    try:
+        record = read_shown(record_path, "table")
+        problems += record_problems(record_path, record, results, data)
+        if len(problems) == wrong and _all_there(record, results):
+            for suffix, text in table_texts(path.stem, record["settings"], results).items():
+                if path.with_suffix(f".{suffix}").read_bytes() != text.encode():
+                    problems.append(
+                        f"{path.stem}.{suffix} is not what the metrics of its runs and "
+                        f"{record_path} make: make {path.stem} again"
+                    )
+    except ResampledPriorsError as error:
+        problems.append(str(error))
+    try:
+        yield from _numbers(path, results, problems)
+    except (KeyError, TypeError, ValueError, OSError, ResampledPriorsError) as error:
+        if len(problems) == wrong:
+            problems.append(f"{path} is not a table ({error}): make it again")
+
+
+def _all_there(record: Record, results: Path) -> bool:
+    return all((results / file).is_file() for file in record["made_from"])
+
+
+def _numbers(path: Path, results: Path, problems: list[str]) -> Iterator[dict[str, str]]:
+    """Where each number of a CSV comes from, and whether the metrics of today make it."""
     rows = pd.read_csv(path)
-    markdown = path.with_suffix(".md")
-    if markdown.exists():
-        shown = layout(rows).to_markdown(disable_numparse=True)
-        if shown not in markdown.read_text(encoding="utf-8"):
-            problems.append(f"{markdown} does not show what {path.name} holds: make it again")
     for row in rows[rows["ours"].notna()].to_dict("records"):
         place = {key: row[key] for key in ("row", "column", "metric", "dataset", "model", "prior")}
         seeds = [int(float(seed)) for seed in str(row["seeds"]).split()]
         cell = Cell(**place)
         runs = [cell.run(row["budget"], seed) for seed in seeds]
         if all((results / run.folder / "metrics.json").is_file() for run in runs):
-            found = _compare_row(
-                path, row, table_row(path.stem, cell, row["budget"], seeds, results)
-            )
+            found = _compare_row(row, table_row(path.stem, cell, row["budget"], seeds, results))
             problems += [f"{path}: {row['row']}, {row['column']}: {found}"] if found else []
         else:
             found = "absent"
@@ -142,7 +177,7 @@ def _verify_table(path: Path, results: Path, problems: list[str]) -> Iterator[di
         }
 
 
-def _compare_row(path: Path, row: dict[str, Any], again: dict[str, Any]) -> str:
+def _compare_row(row: dict[str, Any], again: dict[str, Any]) -> str:
     """The columns that the metrics of today would make otherwise."""
     pairs = {key: (row.get(key), again[key]) for key in NUMBERS}
     return ", ".join(
@@ -150,3 +185,17 @@ def _compare_row(path: Path, row: dict[str, Any], again: dict[str, Any]) -> str:
         for key, (old, new) in pairs.items()
         if old != new and not (pd.isna(old) and pd.isna(new))
     )
+
+
+def _figure_problems(path: Path, results: Path, data: Path) -> Iterator[str]:
+    try:
+        record = read_shown(path, "figure")
+        yield from record_problems(path, record, results, data)
+        numbers = load_numbers(path.with_suffix(".npz"), f"make {path.stem} again")
+        made = json.loads(str(numbers.get("settings", np.array("null"))))
+        if made not in (None, record["settings"]):
+            yield f"{path}: settings are not those of {path.stem}.npz: make {path.stem} again"
+    except ResampledPriorsError as error:
+        yield str(error)
+    except ValueError as error:
+        yield f"{path.with_suffix('.npz')} has no settings ({error}): make {path.stem} again"

@@ -27,7 +27,7 @@ from .checkpoints import Checkpoint
 from .load import load_run, load_trained
 from .locks import sole_user
 from .provenance import code_version, describe_device
-from .records import read_run, read_z
+from .records import hashes, read_run, read_z
 from .training import read_data, training_run
 
 EVALUATION_SEED = 0  # of the fixed binarization of validation and test images
@@ -136,6 +136,7 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
             "seconds": round(checkpoint.seconds(), 3),
             "device": describe_device(device),
             "model_sha256": run["model_sha256"],
+            **hashes(folder, "run.json"),
             **code_version(),
         }
         write_json(folder / "z.json", z)
@@ -163,8 +164,8 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
                 "delete that folder and run it again"
             )
         images = dataset.evaluation_images("test", EVALUATION_SEED).to(device)
-        hashes = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
-        inputs = {**hashes, "log_z": z["log_z"], "num_samples": num_importance_samples}
+        made_from = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
+        inputs = {**made_from, "log_z": z["log_z"], "num_samples": num_importance_samples}
         checkpoint = Checkpoint(folder, "evaluate", inputs, device)
         torch.manual_seed(settings["seed"] + 2)
         found: dict[str, Any] = evaluate(model, images, num_importance_samples, checkpoint)
@@ -178,7 +179,8 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             "device": run["device"],
             **parameter_counts(model),
             "seed": settings["seed"],
-            **hashes,
+            **made_from,
+            **hashes(folder, "run.json", "z.json"),
             **code_version(),
         }
         write_json(folder / "metrics.json", found)

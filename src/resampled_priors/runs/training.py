@@ -21,7 +21,7 @@ from .checkpoints import Checkpoint
 from .load import load_trained
 from .locks import sole_user
 from .provenance import describe_device, environment
-from .records import read_run
+from .records import hashes, read_run
 
 
 def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
@@ -145,7 +145,7 @@ class TrainingRun:
             "iterations": progress.iteration,
             "best_iteration": best or None,
             "train_seconds": round(seconds, 3),
-            "model_sha256": sha256(self.folder / "model.safetensors"),
+            **hashes(self.folder, "model.safetensors", "training.csv"),
         }
         write_json(self.folder / "run.json", record)
         self.checkpoint.clear()  # only now: killed before, the run would have to begin anew
@@ -168,14 +168,15 @@ def training_run(
     provenance: dict[str, Any] = {"settings": settings, **environment()}
     model = build_run_model(settings, base)
     dataset = read_data(data, settings)
-    hashes = {"data_sha256": sha256(data)}
+    made_from = {"data_sha256": sha256(data)}
     if base is not None:
-        hashes["base_sha256"] = sha256(base)
+        made_from["base_sha256"] = sha256(base)
+        provenance["base_run_sha256"] = sha256(base.with_name("run.json"))
     with sole_user(folder):
-        checkpoint = Checkpoint(folder, "train", {"settings": settings, **hashes}, device)
+        checkpoint = Checkpoint(folder, "train", {"settings": settings, **made_from}, device)
         trainer = Trainer(model, dataset, settings, device)
         run = TrainingRun(
-            folder, trainer, checkpoint, provenance | {"data": dataset.provenance, **hashes}
+            folder, trainer, checkpoint, provenance | {"data": dataset.provenance, **made_from}
         )
         run.begin()
         with run.shown():

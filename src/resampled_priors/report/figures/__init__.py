@@ -3,6 +3,7 @@
 The numbers are saved beside the picture, so it can be drawn again without any model.
 """
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -10,8 +11,11 @@ from typing import Any, NamedTuple
 import matplotlib.figure
 import numpy as np
 
+from ...errors import ResampledPriorsError
+from ...files import sha256
 from ..numbers import Numbers, damaged, load_numbers, save_numbers
 from ..paper import paper_values
+from ..shown import hashes_of, inputs, read_shown, write_record
 from .latent_density import density_numbers, draw_densities
 from .latent_means import draw_latent_means, latent_means_numbers
 from .ranked import draw_ranked, ranked_numbers
@@ -23,6 +27,8 @@ from .toy_line import draw_toy_line
 from .toy_panels import toy_numbers
 from .toy_plane import draw_toy_plane
 from .toy_proposal import draw_toy_proposal
+
+SUFFIXES = ("npz", "pdf", "png")
 
 
 class Kind(NamedTuple):
@@ -52,7 +58,7 @@ def make_figure(
     data_folder: Path,
     device: str = "cpu",
 ) -> None:
-    """Compute a figure's numbers, write ``results/NAME.npz``, and draw it.
+    """Compute a figure's numbers, write ``results/NAME.npz``, draw it, write its record.
 
     Args:
         name: what its files are called; the paper's numbers stand beside those of its figures.
@@ -66,10 +72,12 @@ def make_figure(
         ResampledPriorsError: a run, a toy or a data set that has not been made.
     """
     kind = KINDS[settings["kind"]]
+    made_from = hashes_of(inputs(settings, Path(results)), Path(results), Path(data_folder))
     found = kind.numbers({**settings, "device": device}, Path(results), Path(data_folder))
-    numbers = {**_description(settings), **found}
+    numbers = {**_description(settings), **found, "settings": np.array(json.dumps(settings))}
     save_numbers(numbers, Path(results) / f"{name}.npz")
     _draw(name, numbers, Path(results))
+    write_record(name, settings, made_from, SUFFIXES, Path(results))
 
 
 def redraw_figure(name: str, results: Path, settings: Callable[[], dict[str, Any]]) -> None:
@@ -79,14 +87,19 @@ def redraw_figure(name: str, results: Path, settings: Callable[[], dict[str, Any
         settings: asked for the figure's entry where the file is of a time before kinds.
     """
     remedy = f"run `resampled-priors figure {name}`."
-    path = Path(results) / f"{name}.npz"
+    path, record = (Path(results) / f"{name}.{suffix}" for suffix in ("npz", "json"))
     numbers = load_numbers(path, remedy)
+    made = read_shown(record, "figure") if record.exists() else None
+    if made is not None and made["files"]["npz"] != sha256(path):
+        raise ResampledPriorsError(f"{path} is not the file that {record.name} names: {remedy}")
     if "kind" not in numbers:
         numbers = {**_description(settings()), **numbers}
     try:
         _draw(name, numbers, Path(results))
     except (IndexError, KeyError, RuntimeError, TypeError, ValueError) as error:
         raise damaged(path, error, remedy) from error  # another figure's numbers, say
+    if made is not None:
+        write_record(name, made["settings"], made["made_from"], SUFFIXES, Path(results))
 
 
 def _description(settings: dict[str, Any]) -> Numbers:
