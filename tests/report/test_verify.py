@@ -110,6 +110,11 @@ def edited_metrics(results):
     path.write_text(path.read_text().replace('"nll": ', '"nll": 1'))
 
 
+def edited_training(results):
+    path = results / "runs" / POSTHOC / "training.csv"
+    path.write_text(path.read_text().replace("\n1,", "\n01,", 1))
+
+
 def edited_table(suffix):
     def edit(results):
         nll = read_json(results / "runs" / STANDARD / "metrics.json")["nll"]
@@ -131,47 +136,96 @@ def no_table(results):
 # what is spoilt, and what each of the lines on it says
 MISMATCHES = {
     "weights": (spoil_weights, [f"{POSTHOC}/model.safetensors is not the file that run.json"]),
-    "data": (other_data, ["digits.safetensors is not the file"] * 2),
+    "training.csv": (
+        edited_training,
+        [f"{POSTHOC}/training.csv is not the file that run.json names"],
+    ),
+    "data": (other_data, ["digits.safetensors is not the file"]),
     "another base": (
         retrained_base,
         [
             f"{POSTHOC} was fitted to another model",
-            f"{STANDARD}/z.json was made from another",
-            f"{STANDARD}/metrics.json was made from another",
+            f"{STANDARD}/z.json was made from another model than run.json: estimate Z",
+            f"tableD4.json was made from another runs/{STANDARD}/run.json",
+            f"{STANDARD}/metrics.json was made from another model than run.json: evaluate",
         ],
     ),
     "z.json of another model": (
         changed("z.json", model_sha256="0"),
-        [f"{POSTHOC}/z.json was made from another model than run.json: estimate Z"],
+        [
+            f"{POSTHOC}/z.json was made from another model than run.json: estimate Z",
+            f"{POSTHOC}/metrics.json was made from another z.json than the one beside it",
+            f"tableD4.json was made from another runs/{POSTHOC}/z.json than is there",
+        ],
     ),
     "metrics.json of another model": (
         changed("metrics.json", model_sha256="0"),
-        ["metrics.json was made from another model than run.json: evaluate"] * 2,
+        [
+            f"{POSTHOC}/metrics.json was made from another model than run.json: evaluate",
+            f"tableD4.json was made from another runs/{POSTHOC}/metrics.json than is there",
+        ],
     ),
     "metrics.json of other data": (
         changed("metrics.json", data_sha256="0"),
-        ["metrics.json was made from other data than run.json names: evaluate"],
+        [
+            f"{POSTHOC}/metrics.json: data_sha256 is not that of run.json: evaluate",
+            f"tableD4.json was made from another runs/{POSTHOC}/metrics.json than is there",
+        ],
     ),
-    "another Z": (changed("z.json", z=0.3), ["metrics.json: z is not that of z.json: evaluate"]),
+    "another Z": (
+        changed("z.json", z=0.3),
+        [
+            f"{POSTHOC}/z.json: log_z is not the logarithm of z: estimate Z",
+            f"{POSTHOC}/z.json: log_z_se is not z_se / z: estimate Z",
+            f"{POSTHOC}/metrics.json was made from another z.json than the one beside it",
+            f"tableD4.json was made from another runs/{POSTHOC}/z.json than is there",
+        ],
+    ),
     "other iterations": (
         changed("metrics.json", STANDARD, iterations=7),
         [
             "metrics.json: iterations is not that of run.json",
+            f"tableD4.json was made from another runs/{STANDARD}/metrics.json than is there",
             "tableD4.csv: standard, NLL: iterations is 2.0, by the metrics 7.0",
             "tableD4.csv: standard, Z: iterations is 2.0, by the metrics 7.0",
         ],
     ),
     "another NLL": (
         changed("metrics.json", nll=1.5),
-        ["tableD4.csv: LARS post hoc, NLL: ours is "],
+        [
+            "tableD4.csv: LARS post hoc, NLL: ours is ",
+            f"tableD4.json was made from another runs/{POSTHOC}/metrics.json than is there",
+        ],
     ),
-    "an edited record": (edited_metrics, ["metrics.json is not as it was written: delete it"] * 2),
+    "an edited record": (
+        edited_metrics,
+        [
+            "metrics.json is not as it was written: delete it",
+            f"tableD4.json was made from another runs/{POSTHOC}/metrics.json than is there",
+        ],
+    ),
     "an edited csv": (
         edited_table("csv"),
-        ["tableD4.md does not show what tableD4.csv holds", "tableD4.csv: standard, NLL: ours is"],
+        [
+            "tableD4.csv is not the file that tableD4.json names",
+            "tableD4.csv: standard, NLL: ours is",
+        ],
     ),
-    "an edited md": (edited_table("md"), ["tableD4.md does not show what tableD4.csv holds"]),
-    "no table": (no_table, ["tableD4.csv is not a table"]),
+    "an edited md": (
+        edited_table("md"),
+        ["tableD4.md is not the file that tableD4.json names: make tableD4 again"],
+    ),
+    "no table": (no_table, ["tableD4.csv is not the file that tableD4.json names"]),
+    "no record of a table": (
+        lambda results: (results / "tableD4.json").unlink(),
+        ["tableD4.json is missing"],
+    ),
+    "a run of another seed": (
+        lambda results: shutil.copytree(
+            results / "runs" / STANDARD, results / "runs" / STANDARD.replace("seed0", "seed1")
+        ),
+        ["seed1/run.json is of a run whose seed is 0, the folder's is 1: move it"],
+    ),
 }
 
 
@@ -187,12 +241,14 @@ def test_a_mismatch_is_named(mismatch, results):
 
 
 def test_records_of_before_they_named_their_model_are_taken(results):
-    for path in results.rglob("*.json"):
+    for path in (results / "runs").rglob("*.json"):
         record = read_json(path)
+        later = {"training_sha256", "run_sha256", "z_sha256", "base_run_sha256"}
         if path.name != "run.json":
-            for key in ("model_sha256", "data_sha256", "git_commit"):
-                record.pop(key, None)
-            path.write_text(json.dumps(record))  # nor had they a checksum
+            later |= {"model_sha256", "data_sha256", "git_commit"}
+        kept = {key: value for key, value in record.items() if key not in later}
+        path.write_text(json.dumps(kept))  # nor had they a checksum
+    write_table("tableD4", read_json(results / "tableD4.json")["settings"], results)
     runs, _, problems = verify(results, results.parent)
     assert problems == []
     assert set(runs["evaluated by"].str[:7]) == {"unknown"}

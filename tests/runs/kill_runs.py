@@ -60,6 +60,7 @@ OUTPUTS = {
     "evaluate": ("metrics.json",),
 }
 TIMINGS = {"seconds", "train_seconds", "evaluate_seconds"}
+TIMINGS |= {"run_sha256", "z_sha256"}  # of files with such times in them
 CODE = {"git_commit", "git_dirty"}  # a commit while this runs is no damage
 MOMENTS = ("at random", "in a write", "after an output")
 

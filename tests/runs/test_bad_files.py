@@ -148,7 +148,8 @@ RAW_FILE = RawFile("folder", "file", f"sha256:{hashlib.sha256(RAW).hexdigest()}"
 
 
 def without_times(path: Path) -> dict[str, Any]:
-    return {key: value for key, value in read_json(path).items() if not key.endswith("seconds")}
+    of_times = ("seconds", "run_sha256", "z_sha256")  # hashes of files with times in them
+    return {key: value for key, value in read_json(path).items() if not key.endswith(of_times)}
 
 
 def evaluation(folder: Path) -> dict[str, Any]:

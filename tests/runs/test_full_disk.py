@@ -176,9 +176,10 @@ def test_z_and_metrics(disk, digits, trained):
         disk.refuses(work)
         work()
         after = read_json(trained / name)
-        assert {k: v for k, v in after.items() if "seconds" not in k} == {
-            k: v for k, v in before.items() if "seconds" not in k
-        }
+        for record in (before, after):
+            for key in [key for key in record if "seconds" in key or key == "z_sha256"]:
+                del record[key]
+        assert after == before
 
 
 def test_table(disk, trained):

@@ -54,6 +54,7 @@ METRICS = {  # as the results' readers (tables, figures) know them
     "seed",
 }
 TIMINGS = {"train_seconds", "evaluate_seconds"}
+TIMINGS |= {"run_sha256", "z_sha256"}  # of files with such times in them
 
 
 def settings_for(model="vae", prior="standard", seed=0, dataset="digits", iterations=3):

@@ -34,6 +34,7 @@ OVERLAY = {
 }
 RUN = Run("demo", "digits", "vae", "lars_T2", 0)
 TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
+TIMINGS += ["run_sha256", "z_sha256"]  # of files with such times in them
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}
 from resampled_priors.runs import checkpoints

@@ -13,28 +13,18 @@ from ..experiment.figures import SHOW_LATENTS
 from ..files import sha256, write_json
 from ..runs.records import read_record
 
-RUN_RECORDS = ("run.json", "z.json", "metrics.json")
 DATA = "data/"  # before the names of prepared data sets, whose folder may be anywhere
 
 
-def table_runs(spec: Config, results: Path) -> list[str]:
-    """The folders of a table's runs that have been evaluated, relative to the results folder."""
-    cells = [Cell(**cell) for cell in spec["cells"]]
-    runs = [
-        cell.run(spec["budget"], seed).folder
-        for cell in cells
-        if cell.measured
-        for seed in spec["seeds"]
-    ]
-    return [run for run in dict.fromkeys(runs) if (results / run / "metrics.json").is_file()]
-
-
-def inputs(settings: Config, results: Path) -> list[str]:
-    """What a table or a figure with these settings is made from, as its record names it."""
+def inputs(settings: Config) -> list[str]:
+    """What a table or a figure with these settings can be made from, as its record names it."""
     if "cells" in settings:
-        runs, names = table_runs(settings, results), RUN_RECORDS
+        cells = [cell for cell in (Cell(**cell) for cell in settings["cells"]) if cell.measured]
+        seeds = settings["seeds"]
+        runs = [cell.run(settings["budget"], seed).folder for cell in cells for seed in seeds]
+        names = ("metrics.json", "z.json", "run.json")
     else:
-        runs, names = settings.get("runs", []), ("run.json", "z.json")
+        runs, names = settings.get("runs", []), ("z.json", "run.json")
     files = [f"{run}/{name}" for run in runs for name in names]
     files += [f"toy/{toy}.npz" for toy in settings.get("toys", [])]
     if settings.get("kind") in SHOW_LATENTS:
@@ -42,14 +32,18 @@ def inputs(settings: Config, results: Path) -> list[str]:
     return list(dict.fromkeys(files))
 
 
-def _place(file: str, results: Path, data: Path) -> Path:
-    return data / file.removeprefix(DATA) if file.startswith(DATA) else results / file
+def there(settings: Config, results: Path, data: Path) -> dict[str, str]:
+    """What is there of that: the file as a record names it -> its SHA-256.
 
-
-def hashes_of(files: Iterable[str], results: Path, data: Path) -> dict[str, str]:
-    """File as a record names it -> SHA-256, of those that are there."""
-    places = {file: _place(file, results, data) for file in files}
-    return {file: sha256(path) for file, path in places.items() if path.is_file()}
+    Of a table's runs, those that have been evaluated.
+    """
+    found = {}
+    for file in inputs(settings):
+        path = data / file.removeprefix(DATA) if file.startswith(DATA) else results / file
+        evaluated = "cells" not in settings or path.with_name("metrics.json").is_file()
+        if path.is_file() and evaluated:
+            found[file] = sha256(path)
+    return found
 
 
 def write_record(
@@ -81,11 +75,12 @@ def record_problems(
             yield f"{file} is missing: {again}"
         elif sha256(file) != recorded:
             yield f"{file} is not the file that {path.name} names: {again}"
-    expected, recorded = inputs(record["settings"], results), record["made_from"]
-    for file in dict.fromkeys([*expected, *recorded]):
-        found = hashes_of([file], results, data).get(file)
-        if file not in expected:
-            yield f"{path} names {file}, which {path.stem} is not made from: {again}"
-        elif found is not None and found != recorded.get(file):
-            how = "another" if file in recorded else "without the"
+    possible, made_from = inputs(record["settings"]), record["made_from"]
+    found = there(record["settings"], results, data)
+    for file in made_from:
+        if file not in possible:
+            yield f"{path} names {file}, which its settings do not: {again}"
+    for file in found:
+        if found[file] != made_from.get(file):
+            how = "another" if file in made_from else "without the"
             yield f"{path} was made from {how} {file} than is there: {again}"

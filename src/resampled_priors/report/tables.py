@@ -12,7 +12,7 @@ from ..files import atomic_write
 from ..runs.records import read_metrics, read_run
 from .formats import to_html, to_latex, to_markdown
 from .paper import paper_values
-from .shown import hashes_of, inputs, write_record
+from .shown import there, write_record
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
@@ -174,7 +174,7 @@ def write_table(name: str, spec: Config, results: Path) -> None:
     Raises:
         ResampledPriorsError: a damaged file among the runs, or a folder that cannot be written.
     """
-    made_from = hashes_of(inputs(spec, results), results, results)
+    made_from = there(spec, results, results)
     texts = table_texts(name, spec, results)
     for suffix, text in texts.items():
         with atomic_write(results / f"{name}.{suffix}") as temporary:

@@ -22,7 +22,7 @@ from ..files import sha256
 from ..runs.records import Record, read_metrics, read_run, read_z
 from .numbers import load_numbers
 from .recompute import metrics_problems, run_problems, z_problems
-from .shown import read_shown, record_problems
+from .shown import read_shown, record_problems, there
 from .tables import table_row, table_texts
 
 NUMBERS = ("ours", "standard_error", "log_z_se", "iterations", "num_importance_samples",
@@ -48,7 +48,7 @@ def verify(results: Path, data: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[
         numbers += _verify_table(results / f"{name}.csv", results, data, problems)
     for name in _names(results, "npz", "figure"):
         problems += _figure_problems(results / f"{name}.json", results, data)
-    return pd.DataFrame(runs), pd.DataFrame(numbers), problems
+    return pd.DataFrame(runs), pd.DataFrame(numbers), list(dict.fromkeys(problems))
 
 
 def _names(results: Path, suffix: str, kind: str) -> list[str]:
@@ -145,13 +145,15 @@ def _verify_table(
         problems.append(str(error))
     try:
         yield from _numbers(path, results, problems)
-    except (KeyError, TypeError, ValueError, OSError, ResampledPriorsError) as error:
+    except ResampledPriorsError as error:
+        problems.append(str(error))
+    except (KeyError, TypeError, ValueError, OSError) as error:
         if len(problems) == wrong:
             problems.append(f"{path} is not a table ({error}): make it again")
 
 
 def _all_there(record: Record, results: Path) -> bool:
-    return all((results / file).is_file() for file in record["made_from"])
+    return set(record["made_from"]) == set(there(record["settings"], results, results))
 
 
 def _numbers(path: Path, results: Path, problems: list[str]) -> Iterator[dict[str, str]]:

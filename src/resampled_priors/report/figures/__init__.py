@@ -15,7 +15,7 @@ from ...errors import ResampledPriorsError
 from ...files import sha256
 from ..numbers import Numbers, damaged, load_numbers, save_numbers
 from ..paper import paper_values
-from ..shown import hashes_of, inputs, read_shown, write_record
+from ..shown import read_shown, there, write_record
 from .latent_density import density_numbers, draw_densities
 from .latent_means import draw_latent_means, latent_means_numbers
 from .ranked import draw_ranked, ranked_numbers
@@ -72,7 +72,7 @@ def make_figure(
         ResampledPriorsError: a run, a toy or a data set that has not been made.
     """
     kind = KINDS[settings["kind"]]
-    made_from = hashes_of(inputs(settings, Path(results)), Path(results), Path(data_folder))
+    made_from = there(settings, Path(results), Path(data_folder))
     found = kind.numbers({**settings, "device": device}, Path(results), Path(data_folder))
     numbers = {**_description(settings), **found, "settings": np.array(json.dumps(settings))}
     save_numbers(numbers, Path(results) / f"{name}.npz")
