@@ -139,7 +139,7 @@ def test_a_figure_is_lines_of_yaml(tmp_path, monkeypatch):
     options = ("--results", tmp_path, *configs, "--device", "cpu")
     assert run_command(monkeypatch, "figure", "my.figure", *options) == 0
     made = {path.name for path in tmp_path.glob("my*")}
-    assert made == {"my.figure.npz", "my.figure.pdf", "my.figure.png"}
+    assert made == {f"my.figure.{suffix}" for suffix in ("json", "npz", "pdf", "png")}
     picture = (tmp_path / "my.figure.png").read_bytes()
     (tmp_path / "my.figure.png").unlink()
     monkeypatch.chdir(tmp_path)  # no config there: the numbers say what they are

@@ -39,6 +39,7 @@ rule figure:
             labels=lambda w: report_labels("figure", w.figure),
         ),
         numbers=ensure("<results>/{figure}.npz", non_empty=True),
+        record=ensure("<results>/{figure}.json", non_empty=True),
     log:
         "<results>/logs/figures/{figure}.log",
     benchmark:

@@ -5,6 +5,7 @@ rule table:
     input:
         lambda w: run_files(["metrics.json", "run.json"], table_runs(w)),
     output:
+        record=ensure("<results>/{table}.json", non_empty=True),
         csv=ensure("<results>/{table}.csv", non_empty=True),
         md=ensure("<results>/{table}.md", non_empty=True),
         tex=ensure("<results>/{table}.tex", non_empty=True),
@@ -34,5 +35,5 @@ rule tables:
         expand(
             "<results>/{table}.{suffix}",
             table=config["tables"],
-            suffix=["csv", "md", "tex", "html"],
+            suffix=["csv", "md", "tex", "html", "json"],
         ),
