@@ -273,3 +273,7 @@ def test_damaged_files_are_named(tmp_path):
     (tmp_path / "tableD3.csv").write_text("a,b\n1,2\n")
     with pytest.raises(ResampledPriorsError, match=r"tableD3\.csv is not a table .*: make it"):
         explain.comparison(CONFIG, tmp_path)
+    (tmp_path / "tableD3.csv").unlink()
+    save_numbers({"run": np.array("dynamic_mnist/vae_2d/lars")}, tmp_path / "figD11.npz")
+    with pytest.raises(ResampledPriorsError, match=r"figD11\.npz is damaged .*figure figD11"):
+        explain.comparison(CONFIG, tmp_path)

@@ -22,7 +22,7 @@ from ..errors import ResampledPriorsError
 from ..experiment import Config, Run, files_of_runs, paper_number
 from ..experiment.labels import METRIC_LABELS
 from ..files import read_json
-from .numbers import load_numbers
+from .numbers import Numbers, damaged, load_numbers
 from .paper import paper_values
 
 Spread = dict[str, float]  # metric -> standard deviation over seeds, nats
@@ -168,18 +168,26 @@ def _error_key(metric: str) -> str:
 def read_figures(config: Config, results: Path) -> list[Compared]:
     """The KLs and Z that figures of a latent space state, where the paper's are known."""
     cells = []
-    for figure in config["figures"]:
+    for figure, settings in config["figures"].items():
         path = results / f"{figure}.npz"
-        if figure not in paper_values() or not path.exists():
-            continue
-        numbers = load_numbers(path, f"run `resampled-priors figure {figure}`.")
-        run = str(numbers.get("run", ""))
-        for metric, paper in paper_values()[figure].get(run, {}).items():
-            value, error = np.append(numbers[metric], 0.0)[:2]  # Z comes without an error
-            place = {"name": f"Fig. {paper_number(figure)}", "dataset": run.split("/")[0]}
-            cells.append(
-                compared(metric, float(value), paper, float(error), run=run, seeds=1, **place)
-            )
+        if settings["kind"] == "latent_density" and path.exists():
+            remedy = f"run `resampled-priors figure {figure}`."
+            numbers = load_numbers(path, remedy)
+            try:
+                cells += _figure_cells(figure, numbers)
+            except (KeyError, TypeError, ValueError) as error:
+                raise damaged(path, error, remedy) from error
+    return cells
+
+
+def _figure_cells(figure: str, numbers: Numbers) -> list[Compared]:
+    run = str(numbers["run"])
+    place = {"run": run, "dataset": run.split("/")[0], "seeds": 1}
+    place["name"] = f"Fig. {paper_number(figure)}"
+    cells = []
+    for metric, paper in paper_values().get(figure, {}).get(run, {}).items():
+        value, error = map(float, np.append(numbers[metric], 0.0)[:2])  # Z comes without an error
+        cells.append(compared(metric, value, paper, error, **place))
     return cells
 
 
