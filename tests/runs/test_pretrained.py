@@ -18,21 +18,25 @@ from resampled_priors.cli import app
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.files import read_json, sha256, write_json
 from resampled_priors.report.card import card
+from resampled_priors.runs.steps import estimate_run_z
 
 ROOT = Path(__file__).parents[2]
 NAME = "digits/vae/lars"
 DATA = {"data": [{"name": "a", "verified": True}], "data_sha256": "d" * 64, "git_commit": "c" * 40}
+METRICS = {"kl": 20.0, "recons": 70.0, "z": 0.5, "log_z_se": 0.001, "num_z_samples": 20_000}
+METRICS |= {"num_importance_samples": 1_000, "num_test_images": 10_000, "iterations": 20_000}
+METRICS |= {"device": "cpu"}
 
 
-def make(results, budget="short", name=NAME, seed=0, nll=None, iterations=0):
-    """A run with an untrained model, told apart from others by a bias of its decoder."""
-    folder = results / "runs" / budget / name / f"seed{seed}"
+def make(results, budget="short", name=NAME, nll=None, iterations=0):
+    """A run with an untrained model, and metrics where its NLL is given."""
+    folder = results / "runs" / budget / name / "seed0"
     make_run(results, folder.relative_to(results).as_posix())
     run = read_json(folder / "run.json") | DATA | {"iterations": iterations}
     write_json(folder / "run.json", run)
+    estimate_run_z(folder, 20_000, None, "cpu")  # which names run.json
     if nll is not None:
-        metrics = {"nll": nll, "nll_se": 0.25, "elbo": nll + 4, "elbo_se": 0.375}
-        metrics |= {"num_test_images": 10_000, "num_importance_samples": 1_000}
+        metrics = METRICS | {"nll": nll, "nll_se": 0.25, "elbo": nll + 4, "elbo_se": 0.375}
         write_json(folder / "metrics.json", metrics | {"model_sha256": run["model_sha256"]})
     return folder
 
@@ -42,8 +46,9 @@ def made(tmp_path_factory):
     """Budgets and seeds of one model, by the order in which they should be taken."""
     results = tmp_path_factory.mktemp("results")
     make(results, "short", nll=89.0, iterations=20)
-    make(results, "converged", seed=1, nll=86.5, iterations=200)
-    make(results, "converged", seed=0, nll=87.0, iterations=200)
+    first = make(results, "converged", nll=87.0, iterations=200)
+    shutil.copytree(first, first.with_name("seed1"))
+    write_json(first.with_name("seed1") / "metrics.json", METRICS | {"nll": 86.5})
     make(results, "mine", iterations=1_000)
     make(results, "short", "digits/vae/standard")
     return results
@@ -126,8 +131,11 @@ def test_no_card_of_other_weights(tmp_path):
 def test_no_card_of_records_that_lack_something(tmp_path):
     folder = make(tmp_path, nll=80.0)
     write_json(folder / "metrics.json", {"nll": 80.0})
-    with pytest.raises(ResampledPriorsError, match=r"lacks 'num_test_images': train and"):
+    with pytest.raises(ResampledPriorsError, match=r"metrics\.json is not what it should be"):
         card(folder)
+    make_run(tmp_path, f"runs/long/{NAME}/seed0")
+    with pytest.raises(ResampledPriorsError, match=r"lacks 'data': train and evaluate"):
+        card(tmp_path / f"runs/long/{NAME}/seed0")
 
 
 # What the repository holds -----------------------------------------------------------------------

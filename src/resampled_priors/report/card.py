@@ -7,9 +7,9 @@ import yaml
 
 from ..errors import ResampledPriorsError
 from ..experiment import Run
-from ..files import atomic_write, read_json, sha256
+from ..files import atomic_write, sha256
 from ..runs.pretrained import run_name
-from ..runs.records import check_same_model, read_run, read_z
+from ..runs.records import read_metrics, read_run, read_z
 
 CARD = """# {name}
 
@@ -74,10 +74,8 @@ def card(folder: Path) -> str:
 def _measured(folder: Path, run: dict[str, Any], z: dict[str, Any]) -> list[tuple[str, str]]:
     """NLL and negative ELBO, where the run is evaluated, and Z, each with its standard error."""
     rows = []
-    path = folder / "metrics.json"
-    if path.exists():
-        metrics = read_json(path)
-        check_same_model(path, metrics, run, "evaluate the run again")
+    if (folder / "metrics.json").exists():
+        metrics = read_metrics(folder, run)
         images = f"{metrics['num_test_images']:,} test images"
         samples = f"K = {metrics['num_importance_samples']:,}"
         nll, elbo = (
