@@ -148,6 +148,35 @@ def test_example_of_a_flow(example):
     assert 0 < kl < numbers["KL(q||flow)"] - 0.1
 
 
+EVENTS = {  # all events, or a fine grid of them, and the volume of each
+    "bits": (torch.cartesian_prod(*[torch.tensor([0.0, 1.0])] * 6), 1.0),
+    "box": (torch.cartesian_prod(*[(torch.arange(200) + 0.5) / 200] * 2), 200**-2),
+    "circle": ((torch.arange(1_000) / 1_000 - 0.5)[:, None] * 2 * math.pi, 2 * math.pi / 1_000),
+    "categories": (torch.arange(5)[:, None], 1.0),
+}
+
+
+def test_example_of_other_proposals(example):
+    variables, numbers = example("proposals")
+    assert variables["CASES"].keys() == EVENTS.keys()
+    for name, (proposal, target, *_) in variables["CASES"].items():
+        points, cell = EVENTS[name]
+        prior = variables["priors"][name]
+        with torch.no_grad():
+            log_q, log_pi, log_a = (
+                f(points).double() for f in (target.log_prob, proposal.log_prob, prior.log_a)
+            )
+        z = float((log_pi + log_a).exp().sum() * cell)
+        alpha = (1 - z) ** 99
+        log_p = log_pi + ((1 - alpha) * log_a.exp() / z + alpha).log()  # eq. 4
+        assert float(log_p.exp().sum() * cell) == pytest.approx(1, abs=1e-3)
+        kls = [float((log_q.exp() * (log_q - p)).sum() * cell) for p in (log_pi, log_p)]
+        assert numbers[f"{name}: Z"] == pytest.approx(z, rel=0.03)
+        assert numbers[f"{name}: KL(q||proposal)"] == pytest.approx(kls[0], abs=0.03)
+        assert numbers[f"{name}: KL(q||LARS)"] == pytest.approx(kls[1], abs=0.01)
+        assert kls[1] < 0.05 * kls[0]
+
+
 def test_example_of_a_vae(example):
     variables, numbers = example("vae")
     lars, proposal = variables["lars"], variables["proposal"]

@@ -68,6 +68,18 @@ def test_a_subclass_is_not_taken_for_symmetric():
     assert abs(estimate.mean - truth) < 5 * estimate.standard_error
 
 
+@pytest.mark.parametrize("events", [(), (1,)])
+def test_a_subclass_is_trained_with_what_it_samples(events):
+    """It has its parent's rsample, whose samples are others."""
+    half = RightHalf(torch.zeros(events), 1.0)
+    prior = ResampledPrior(
+        Independent(half, len(events)), lambda z: (z.reshape(-1) > 0).float().log(), smoothing=1.0
+    )
+    torch.manual_seed(0)
+    prior()
+    assert float(prior.z_average) == pytest.approx(1)
+
+
 def test_a_symmetry_that_the_user_states():
     mixture = MixtureSameFamily(Categorical(torch.ones(2)), Normal(torch.tensor([0.0, 4.0]), 1.0))
     seen = []

@@ -104,6 +104,10 @@ class Silent(Wide):
     def forward(self):
         return None
 
+class Two(Wide):
+    def forward(self):
+        return torch.zeros_like(self.std), self.std
+
 number = 3
 """
 REFUSED = {
@@ -117,7 +121,12 @@ REFUSED = {
         r"and event shape \(3,\): it is a Batch that gives",
     ),
     "no module": ("mine.py:Plain", {}, "nn.Module .* it is a Plain"),
-    "no distribution": ("mine.py:Silent", {}, "AttributeError: 'NoneType'"),
+    "no distribution": (
+        "mine.py:Silent",
+        {},
+        r"nn\.Module .* a Silent that gives a NoneType",
+    ),
+    "two tensors": ("mine.py:Two", {}, r"nn\.Module .* a Two that gives a tuple"),
 }
 
 

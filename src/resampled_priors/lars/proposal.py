@@ -30,6 +30,23 @@ def proposal_distribution(proposal: Distribution | nn.Module) -> Distribution:
     return given
 
 
+def draw_with_gradient(proposal: Distribution, shape: tuple[int, ...]) -> Tensor:
+    """Samples, (*shape, *event_shape), with a gradient where the proposal has one to give."""
+    has_gradient = proposal.has_rsample and _rsamples_as_it_samples(proposal)
+    return (proposal.rsample if has_gradient else proposal.sample)(shape)
+
+
+def _rsamples_as_it_samples(proposal: Distribution) -> bool:
+    """False where a subclass has a ``sample`` of its own, but its parent's ``rsample``."""
+    for kind in type(proposal).__mro__:
+        if "rsample" in kind.__dict__:
+            break
+        if "sample" in kind.__dict__:
+            return False
+    base = getattr(proposal, "base_dist", None)
+    return base is None or _rsamples_as_it_samples(base)
+
+
 def moved(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
     """A copy in which ``move`` was applied to each tensor of a distribution and of its parts.
 
@@ -37,7 +54,7 @@ def moved(value: Any, move: Callable[[Tensor], Tensor]) -> Any:
     """
     if isinstance(value, Tensor):
         return move(value)
-    if isinstance(value, list | tuple):
+    if type(value) in (list, tuple):
         return type(value)([moved(part, move) for part in value])
     if not isinstance(value, Distribution | Transform):
         return value

@@ -12,7 +12,7 @@ from .checks import Checks
 from .density import check_truncation
 from .distribution import ResampledDistribution
 from .normalizer import MAX_BLOCK, estimate_z, smoothed_log_z
-from .proposal import moved, proposal_distribution, refuse_parameters
+from .proposal import draw_with_gradient, moved, proposal_distribution, refuse_parameters
 
 START_PROPOSALS = 10_000  # of the first value of ⟨Z⟩
 
@@ -87,8 +87,7 @@ class Resampling(nn.Module):
 
     def _training_log_a(self, proposal: Distribution) -> Tensor:
         """log a of S proposals, with their gradient where the proposal has one: shape (S,)."""
-        draw = proposal.rsample if proposal.has_rsample else proposal.sample
-        return self.log_a(draw((self.num_proposals,)))
+        return self.log_a(draw_with_gradient(proposal, (self.num_proposals,)))
 
     def _training_log_z(
         self, log_a_proposals: Tensor, log_weighted_a: Tensor | None = None

@@ -3,6 +3,7 @@
 from typing import Any
 
 from torch import nn
+from torch.distributions import Distribution
 
 from ..contracts import Prior
 from ..errors import ResampledPriorsError
@@ -23,8 +24,11 @@ def own_prior(family: str, features: int, code_sha256: str, **settings: Any) -> 
         if isinstance(module, Prior):
             return module
         p = module()
-        z = p.sample((2,))
-        shapes = (p.batch_shape, p.event_shape, z.shape, p.log_prob(z).shape)
+        gives, shapes = f"a {type(p).__name__}", None
+        if isinstance(p, Distribution):
+            z = p.sample((2,))
+            shapes = (p.batch_shape, p.event_shape, z.shape, p.log_prob(z).shape)
+            gives += f" of batch shape {tuple(shapes[0])} and event shape {tuple(shapes[1])}"
     except Exception as error:  # whatever the user's code raises
         raise ResampledPriorsError(
             f"{family} with features {features} and settings {settings} cannot be used "
@@ -34,7 +38,6 @@ def own_prior(family: str, features: int, code_sha256: str, **settings: Any) -> 
         raise ResampledPriorsError(
             f"{family} is not what a prior should be, an nn.Module whose forward() returns a "
             f"distribution of batch shape () and event shape ({features},): it is a "
-            f"{type(module).__name__} that gives a {type(p).__name__} of batch shape "
-            f"{tuple(shapes[0])} and event shape {tuple(shapes[1])}"
+            f"{type(module).__name__} that gives {gives}"
         )
     return module
