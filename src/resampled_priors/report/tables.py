@@ -117,7 +117,12 @@ def layout(rows: pd.DataFrame, text: Callable[[pd.Series], str] = cell_text) -> 
 
 def caption(spec: Config, rows: pd.DataFrame) -> str:
     """Title, what a cell shows, and the budget, samples, seeds and devices of what is there."""
-    sentences = [f"{spec['caption']}.", "Each cell: ours (the paper's; the difference)."]
+    sentences = [f"{spec['caption']}."]
+    ours, papers = rows["ours"].notna(), rows["paper"].notna()
+    if (ours & papers).any():
+        sentences.append("Each cell: ours (the paper's; the difference).")
+    elif papers.any():
+        sentences.append("In parentheses: the paper's.")
     if "iterations" in rows and rows["ours"].notna().any():
         there = rows[rows["ours"].notna()]
         devices = sorted({d for names in there["device"] for d in names.split(MANY)})
