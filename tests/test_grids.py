@@ -30,7 +30,7 @@ def test_z_and_kl_on_the_grid_agree_with_monte_carlo(truncation):
     prior = ResampledPrior(normal(0.0, 1.0, 2), AcceptanceFunction(2, (10, 10)), truncation)
     for parameter in prior.parameters():  # biases too: without them a(z) + a(−z) is constant
         parameter.data += torch.randn_like(parameter)
-    target = toy.gaussian_grid()
+    target = toy.gaussian_ring()
     measured = grids.measure(target, prior)
     estimate = estimate_z(prior.proposal, prior.log_a, num_samples=400_000)
     assert abs(estimate.mean - measured["z"]) < 5 * estimate.standard_error

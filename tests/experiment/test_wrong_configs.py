@@ -289,7 +289,7 @@ WRONG = {
     "toy of one dimension": (
         "figures.figD4.toys",
         ["realnvp", "lars_1d"],
-        "figures.figD4.toys: 'lars_1d' has another target than gaussian_grid: name one with that",
+        "figures.figD4.toys: 'lars_1d' has another target than gaussian_ring: name one with that",
     ),
     "toy twice": ("figures.figD3.toys", ["lars_10"] * 2, "figD3.toys: .* has non-unique elements"),
     "one toy of two": ("figures.figD4.toys", ["realnvp"], "figures.figD4.toys: .*short"),

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
-from resampled_priors.files import sha256, write_json
+from resampled_priors.files import read_json, sha256, write_json
 from resampled_priors.models import build_model
 from resampled_priors.runs.steps import estimate_run_z
 
@@ -35,11 +35,13 @@ PRIORS = {
 }
 TOYS = {
     "lars_1d": ("mixture_1d", {**LARS, "hidden": [10, 10]}),
-    "lars_10-10": ("gaussian_grid", {**LARS, "hidden": [10, 10]}),
-    "lars_10": ("gaussian_grid", {**LARS, "hidden": [10]}),
-    "realnvp": ("gaussian_grid", FLOW),
+    "lars_10-10": ("gaussian_ring", {**LARS, "hidden": [10, 10]}),
+    "lars_10": ("gaussian_ring", {**LARS, "hidden": [10]}),
+    "realnvp": ("gaussian_ring", FLOW),
 }
-TOYS["lars_realnvp"] = ("gaussian_grid", {**TOYS["lars_10"][1], "proposal": TOYS["realnvp"][1]})
+TOYS["lars_realnvp"] = ("gaussian_ring", {**TOYS["lars_10"][1], "proposal": TOYS["realnvp"][1]})
+METRICS = {"elbo": 95.0, "kl": 25.0, "recons": 70.0, "log_z_se": 0.001, "num_z_samples": 1_000}
+METRICS |= {"num_importance_samples": 10, "iterations": 20_000, "device": "cpu"}
 
 
 def make_run(results: Path, folder: str, prior: dict[str, Any] | None = None) -> None:
@@ -48,9 +50,10 @@ def make_run(results: Path, folder: str, prior: dict[str, Any] | None = None) ->
     Args:
         prior: its settings; else those of ``PRIORS`` that the folder names.
     """
-    _, _, _, model_name, prior_name, _ = Path(folder).parts
+    _, _, _, model_name, prior_name, seed = Path(folder).parts
     model_settings = {"name": model_name, **MODELS[model_name]}
-    settings = {"dataset": "digits", "model": model_settings, "seed": 0}
+    settings = {"dataset": "digits", "model": model_settings}
+    settings["seed"] = int(seed.removeprefix("seed"))
     settings["prior"] = {"name": prior_name, **(prior or PRIORS[prior_name])}
     torch.manual_seed(0)
     model = build_model(settings, (28, 28))
@@ -65,3 +68,11 @@ def make_run(results: Path, folder: str, prior: dict[str, Any] | None = None) ->
     about |= {"settings": settings, "device": "cpu", "iterations": 0, "train_seconds": 0.0}
     write_json(results / folder / "run.json", about)
     estimate_run_z(results / folder, 20_000, None, "cpu")
+
+
+def add_metrics(results: Path, folder: str, nll: float, parameters: int) -> None:
+    """The metrics.json of a run that ``make_run`` made."""
+    run = read_json(results / folder / "run.json")
+    found = {"nll": nll, "z": read_json(results / folder / "z.json")["z"]}
+    found |= {"num_acceptance_parameters": parameters, "model_sha256": run["model_sha256"]}
+    write_json(results / folder / "metrics.json", METRICS | found)

@@ -8,29 +8,36 @@ import matplotlib.image
 import numpy as np
 import pytest
 import torch
-from figure_runs import TOYS, make_run
+from figure_runs import TOYS, add_metrics, make_run
 from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import load_config
+from resampled_priors.lars.sampler import sample_resampled
 from resampled_priors.report.figures import (
     KINDS,
     aggregate_posterior,
+    latent_density,
     make_figure,
     ranked_values,
     redraw_figure,
 )
-from resampled_priors.report.figures.images import GAP_GREY, image_grid, scientific
+from resampled_priors.report.figures.images import GAP_GREY, image_grid, power_of_ten
 from resampled_priors.report.figures.style import new_figure
+from resampled_priors.report.figures.trade_off import proposals_per_sample
 from resampled_priors.report.toys import train_toy
 from resampled_priors.runs.load import load_run
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 PAPER = {"fig1", "fig2", "fig3", "figA1", "figA2", *(f"figD{n}" for n in range(3, 15))}
+TABLES = {"figT2", "figT3"}  # of the paper, as pictures
 
 GROUPS = {"groups": ["highest", "random", "lowest"], "grid": [2, 3], "num_proposals": 200}
 VAE_LARS = "runs/short/digits/vae/lars/seed0"
 VAE_2D = "runs/short/digits/vae_2d/lars/seed0"
+TRADE_OFF = [
+    f"runs/short/digits/vae/{run}" for run in ("standard/seed0", "lars/seed0", "lars/seed1")
+]
 LABELS = ["high: {network}", "low: {network}", "RealNVP + LARS\n{network}"]
 SETTINGS = {
     "fig1": {"toys": ["lars_1d"]},
@@ -50,6 +57,8 @@ SETTINGS = {
     "figD12": {"runs": ["runs/short/digits/vae_2d/lars_20-20/seed0"], "kl_samples": 500},
     "figD13": {"runs": ["runs/short/digits/vae_2d/lars_posthoc/seed0"], "kl_samples": 500},
     "figD14": {"runs": ["runs/short/digits/vae_2d/standard/seed0", VAE_2D]},
+    "figT2": {"runs": TRADE_OFF, "labels": ["standard", "100−100", "100−100"]},
+    "figT3": {"runs": TRADE_OFF, "labels": ["standard", "T = 100", "T = 100"]},
 }
 SETTINGS = {
     name: {"seed": 0, "labels": ["digits"] * len(settings.get("runs", []))}
@@ -65,6 +74,8 @@ def results(tmp_path_factory):
     folder = tmp_path_factory.mktemp("results")
     for run in {run for settings in SETTINGS.values() for run in settings.get("runs", [])}:
         make_run(folder, run)
+    for index, run in enumerate(TRADE_OFF):
+        add_metrics(folder, run, nll=90.0 - index, parameters=100 * index)
     for name, (target, prior) in TOYS.items():
         settings = {"target": target, "prior": prior, "iterations": 3, "batch_size": 16}
         train_toy(
@@ -90,11 +101,11 @@ def no_settings() -> dict:
 
 
 def test_every_figure_of_the_paper_is_there():
-    assert set(CONFIG["figures"]) == PAPER == set(SETTINGS)
+    assert set(CONFIG["figures"]) == PAPER | TABLES == set(SETTINGS)
     assert {settings["kind"] for settings in SETTINGS.values()} == set(KINDS)
 
 
-@pytest.mark.parametrize("name", sorted(PAPER))
+@pytest.mark.parametrize("name", sorted(PAPER | TABLES))
 def test_a_figure_is_one_page_not_blank_and_can_be_redrawn(name, results, numbers):
     numbers(name)
     pdf = (results / f"{name}.pdf").read_bytes()
@@ -183,15 +194,16 @@ def test_the_image_grid_takes_images_of_any_shape():
 @pytest.mark.parametrize(
     ("log_value", "text"),
     [
-        (math.log(2.6e-23), "2.60e-23"),
-        (math.log(0.995), "9.95e-01"),
-        (0.0, "1.00e+00"),
-        (math.log(9.999e-5), "1.00e-04"),
-        (-1000 * math.log(10) + math.log(3), "3.00e-1000"),  # far below the smallest float
+        (math.log(2.6e-23), "$10^{-22.6}$"),
+        (math.log(0.31), "$10^{-0.5}$"),
+        (math.log(0.995), "$10^{0}$"),  # and not −0
+        (0.0, "$10^{0}$"),
+        (math.log(9.999e-5), "$10^{-4}$"),
+        (-1000 * math.log(10) + math.log(3), "$10^{-999.5}$"),  # far below the smallest float
     ],
 )
 def test_values_below_the_smallest_float_are_printed(log_value, text):
-    assert scientific(log_value) == text
+    assert power_of_ten(log_value) == text
 
 
 def test_the_axis_of_values_holds_very_small_ones():
@@ -264,3 +276,100 @@ def test_the_scatter_plots_show_every_training_image(numbers):
         assert set(shown[f"{index}/label"]) == set(range(10))
     assert shown["titles"][0].startswith("standard prior")
     assert "MLP[2−100−100−1]" in shown["titles"][1]
+
+
+# ---- trade-offs -----------------------------------------------------------------------------
+
+
+def papers(metric, values):
+    return {f"paper/digits/vae/{run}/{metric}": np.array(value) for run, value in values.items()}
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_trade_offs_are_means_over_seeds_relative_to_the_first_run(name, numbers, results):
+    shown = numbers(name)
+    assert list(shown["runs"]) == ["digits/vae/standard", "digits/vae/lars"]
+    assert list(shown["nll"]) == [90.0, 88.5] and list(shown["parameters"]) == [0, 150]
+    assert list(shown["truncation"]) == [1, 100]
+    paper = papers("nll", {"standard": 85.0, "lars": 83.0}) | papers("z", {"lars": 0.02})
+    draw = KINDS[CONFIG["figures"][name]["kind"]].draw
+    ours, theirs = (line.get_ydata() for line in draw(shown | paper).axes[-1].lines[:2])
+    assert sorted(ours) == [-1.5, 0.0] and sorted(theirs) == [-2.0, 0.0]
+    assert "the paper" not in [line.get_label() for line in draw(shown).axes[-1].lines]
+
+
+def test_the_cost_of_a_sample_is_what_the_sampler_draws():
+    """With a(z) = Z everywhere."""
+    torch.manual_seed(0)
+    shown = {"truncation": np.array([5, 0, 1])}
+    cost = proposals_per_sample(np.array([0.3, 0.3, 1.0]), shown)
+    log_a = torch.tensor(0.3).log()
+    for truncation, expected in ((5, cost[0]), (None, cost[1])):
+        _, counts = sample_resampled(
+            Normal(0.0, 1.0), lambda z: log_a.expand(z.shape), 50_000, truncation
+        )
+        assert counts.double().mean().item() == pytest.approx(expected, abs=0.05)
+    assert cost[2] == 1
+
+
+def test_a_trade_off_needs_no_weights(results, tmp_path, numbers):
+    numbers("figT3")
+    for run in TRADE_OFF:
+        (tmp_path / run).mkdir(parents=True)
+        for record in ("run.json", "metrics.json"):
+            (tmp_path / run / record).write_bytes((results / run / record).read_bytes())
+    make_figure("figT3", SETTINGS["figT3"], tmp_path, tmp_path)
+    (tmp_path / TRADE_OFF[1] / "metrics.json").unlink()
+    with pytest.raises(ResampledPriorsError, match=r"lars/seed0 has no metrics.json.*snakemake"):
+        make_figure("figT3", SETTINGS["figT3"], tmp_path, tmp_path)
+
+
+# ---- the paper's numbers, and what a picture says -------------------------------------------
+
+
+def text_of(figure):
+    axes = [*figure.axes, *(child for a in figure.axes for child in a.child_axes)]
+    return " ".join(t.get_text() for a in axes for t in (a.title, a.xaxis.label, *a.texts))
+
+
+def test_toys_stand_beside_the_papers_numbers(numbers):
+    shown = numbers("fig2")
+    paper = {"paper/lars_10/z": np.array(0.17), "paper/standard_normal/kl": np.array(1.8)}
+    assert "paper" not in text_of(KINDS["toy_plane"].draw(shown))
+    with_paper = text_of(KINDS["toy_plane"].draw(shown | paper))
+    assert with_paper.count("(paper: 0.17)") == with_paper.count("(paper: 1.80)") == 1
+
+
+def test_the_share_of_forced_samples_is_marked_where_they_outweigh_the_others(numbers):
+    shown = numbers("figD7")
+    figure = KINDS["ranked_values"].draw(shown)
+    z, truncation = math.exp(shown["0/log_z"]), int(shown["0/truncation"])
+    share = (1 - z) ** (truncation - 1)
+    a = 10 ** figure.axes[0].lines[2].get_ydata()[0]
+    assert (1 - share) * a / z == pytest.approx(share)  # the two terms of eq. 4
+    assert rf"\alpha_T$ = {share:.2g}" in text_of(figure)
+    older = {key: value for key, value in shown.items() if "truncation" not in key}
+    assert "alpha" not in text_of(KINDS["ranked_values"].draw(older))
+
+
+def test_the_papers_z_is_a_point_at_its_own_number_of_samples(numbers):
+    run = "dynamic_mnist/vae/lars"
+    shown = numbers("figA2") | {"run": np.array(run)}
+    paper = {f"paper/{run}/z": np.array(0.01321), f"paper/{run}/samples": np.array(1e10)}
+    figure = KINDS["running_z"].draw(shown | paper)
+    assert "0.01321" in text_of(figure) and figure.axes[0].get_xlim()[1] == 1e10
+    assert "0.01321" not in text_of(KINDS["running_z"].draw(shown))
+
+
+@pytest.mark.parametrize(("name", "shape"), [("fig3", (1, 2)), ("figD6", (3, 3))])
+def test_data_sets_stand_side_by_side_and_the_groups_of_a_single_one(name, shape, numbers):
+    figure = KINDS["ranked"].draw(numbers(name))
+    assert figure.axes[0].get_subplotspec().get_gridspec().get_geometry() == shape
+
+
+def test_contours_hold_the_mass_that_they_should():
+    axis = np.linspace(-5, 5, 301)
+    x, y = np.meshgrid(axis, axis)
+    density = np.exp(-(x**2 + y**2) / 2) / (2 * np.pi)
+    levels = latent_density.mass_levels(density, (0.9, 0.5))
+    assert levels == pytest.approx([0.1 / (2 * np.pi), 0.5 / (2 * np.pi)], rel=0.02)  # of a normal

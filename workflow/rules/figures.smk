@@ -28,7 +28,7 @@ rule figure:
         toys=lambda w: [
             f"<results>/toy/{toy}.npz" for toy in config["figures"][w.figure].get("toys", [])
         ],
-        runs=lambda w: run_files(["model.safetensors", "run.json", "z.json"], figure_runs(w)),
+        runs=lambda w: run_files(experiment.figure_files(config, w.figure), figure_runs(w)),
         data=figure_data,
     output:
         pdf=ensure("<results>/{figure}.pdf", non_empty=True),

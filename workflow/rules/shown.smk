@@ -24,8 +24,13 @@ def table_runs(wildcards):
 
 
 def figure_runs(wildcards):
-    """The runs of a figure; of those whose Z is known only, where the config says partial."""
-    return available(experiment.figure_runs(config, wildcards.figure), "z.json")
+    """The runs of a figure; those that are far enough only, where the config says partial."""
+    return runs_of_figure(wildcards.figure)
+
+
+def runs_of_figure(figure):
+    last = experiment.figure_files(config, figure)[-1]
+    return available(experiment.figure_runs(config, figure), last)
 
 
 def figure_settings(wildcards):
@@ -47,7 +52,7 @@ def figure_names():
     return [
         figure
         for figure, settings in config["figures"].items()
-        if not settings.get("runs") or available(experiment.figure_runs(config, figure), "z.json")
+        if not settings.get("runs") or runs_of_figure(figure)
     ]
 
 

@@ -5,9 +5,9 @@ Nothing here imports torch: Snakemake reads this package at every start.
 
 from .address import FOLDER, LOG_NAME, Run, files_of_runs
 from .configuration import Config, merge
-from .figures import encodes_data, figure_runs, resolve_figure
+from .figures import encodes_data, figure_files, figure_runs, resolve_figure
 from .labels import paper_number
-from .plan import all_runs, runs_trained_together
+from .plan import all_runs, resolve_index, runs_trained_together
 from .resolve import (
     budget,
     image_shape,
@@ -29,6 +29,7 @@ __all__ = [
     "all_runs",
     "budget",
     "encodes_data",
+    "figure_files",
     "figure_runs",
     "files_of_runs",
     "image_shape",
@@ -37,6 +38,7 @@ __all__ = [
     "paper_number",
     "resolve_evaluation",
     "resolve_figure",
+    "resolve_index",
     "resolve_prior",
     "resolve_run",
     "resolve_table",

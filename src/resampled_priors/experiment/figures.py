@@ -7,26 +7,31 @@ from .address import Run
 from .configuration import Config, lookup
 from .resolve import budget
 
-TARGETS = {"toy_line": "mixture_1d", "toy_plane": "gaussian_grid", "toy_proposal": "gaussian_grid"}
-LABEL_RUNS = {"ranked", "ranked_values"}
-SHOW_ACCEPTANCE = {"running_z", *LABEL_RUNS}  # kinds that need an a(z)
+TARGETS = {"toy_line": "mixture_1d", "toy_plane": "gaussian_ring", "toy_proposal": "gaussian_ring"}
+RANKED = {"ranked", "ranked_values"}
+SHOW_METRICS = {"nll_against_z", "nll_against_size"}  # of all seeds; these need no model
+LABEL_RUNS = RANKED | SHOW_METRICS
+SHOW_ACCEPTANCE = {"running_z", *RANKED}  # kinds that need an a(z)
 SHOW_LATENTS = {"latent_density", "latent_means"}  # and those that encode data into a plane
 
 
 def figure_runs(config: Config, figure: str) -> list[Run]:
-    """The runs a figure shows, of the budget's first seed.
+    """The runs a figure shows: of the budget's first seed, or of all where it shows metrics.
 
     Raises:
         ResampledPriorsError: an unknown figure, data set, model or prior.
     """
     runs = []
     place = f"figures.{figure}.runs"
-    for coordinates in lookup(config, "figures", figure, "figure").get("runs", []):
+    settings = lookup(config, "figures", figure, "figure")
+    seeds = budget(config)["seeds"]
+    for coordinates in settings.get("runs", []):
         dataset, model, prior = coordinates.split("/")  # the schema has seen to the form
         lookup(config, "datasets", dataset, place)
         lookup(config, "models", model, place)
         lookup(config, "priors", prior, place)
-        runs.append(Run(config["budget"], dataset, model, prior, budget(config)["seeds"][0]))
+        shown = seeds if settings["kind"] in SHOW_METRICS else seeds[:1]
+        runs += [Run(config["budget"], dataset, model, prior, seed) for seed in shown]
     return runs
 
 
@@ -40,6 +45,13 @@ def figure_toys(config: Config, figure: str) -> list[Config]:
     return [lookup(config, "toys", name, f"figures.{figure}.toys") for name in names]
 
 
+def figure_files(config: Config, figure: str) -> list[str]:
+    """What a figure reads of its runs' folders, the last made from the others."""
+    if config["figures"][figure]["kind"] in SHOW_METRICS:
+        return ["run.json", "metrics.json"]
+    return ["model.safetensors", "run.json", "z.json"]
+
+
 def encodes_data(config: Config, figure: str) -> bool:
     """Whether a figure needs the data sets of its runs, as well as their models."""
     return config["figures"][figure]["kind"] in SHOW_LATENTS
@@ -48,7 +60,8 @@ def encodes_data(config: Config, figure: str) -> bool:
 def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -> Config:
     """All that a figure depends on, and nothing else: ``runs`` as folders.
 
-    Where runs are labelled, their labels are those of their data sets by default.
+    Where runs are labelled, their labels are those of their data sets by default, or of their
+    priors where metrics are shown.
 
     Args:
         runs: those of its runs to show; all by default.
@@ -60,15 +73,20 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
     del settings["caption"]  # beside the figure, not in it
     if "runs" in settings:
         known = figure_runs(config, figure)
+        labels = settings.get("labels", [_label(config, settings["kind"], run) for run in known])
+        seeds = len(known) // len(labels)  # a label is that of a run's seeds
         shown = [i for i, run in enumerate(known) if runs is None or run in runs]
         settings["runs"] = [known[i].folder for i in shown]
         if settings["kind"] in LABEL_RUNS:
-            names = [config["datasets"][run.dataset]["label"] for run in known]
-            labels = settings.get("labels", names)
-            settings["labels"] = [labels[i] for i in shown]
+            settings["labels"] = [labels[i // seeds] for i in shown]
     if settings.get("num_samples", 0) is None:
         settings["num_samples"] = budget(config)["z_samples"]
     return settings
+
+
+def _label(config: Config, kind: str, run: Run) -> str:
+    section, name = ("priors", run.prior) if kind in SHOW_METRICS else ("datasets", run.dataset)
+    return config[section][name]["label"]
 
 
 def check_figure(config: Config, figure: str) -> None:

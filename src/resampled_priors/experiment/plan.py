@@ -5,6 +5,7 @@ from dataclasses import replace
 from .address import Run
 from .configuration import Config
 from .figures import figure_runs
+from .resolve import budget
 from .tables import table_runs
 
 
@@ -33,3 +34,19 @@ def runs_trained_together(config: Config) -> list[list[Run]]:
             alike.setdefault((run.dataset, run.model), []).append(run)
     size = config.get("runs_per_process", 1)
     return [runs[i : i + size] for runs in alike.values() for i in range(0, len(runs), size)]
+
+
+def resolve_index(config: Config) -> Config:
+    """What the page of everything shows, and the schedule that it was made with.
+
+    Raises:
+        ResampledPriorsError: as ``all_runs``.
+    """
+    keys = ("iterations", "warm_up", "importance_samples", "z_samples", "seeds")
+    return {
+        "budget": config["budget"],
+        "schedule": {key: budget(config)[key] for key in keys},
+        "tables": list(config["tables"]),
+        "figures": {name: figure["caption"] for name, figure in config["figures"].items()},
+        "runs": [run.folder for run in all_runs(config)],
+    }

@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import Any
 
 from ..experiment import Cell, Config, Run
-from ..experiment.figures import SHOW_LATENTS
+from ..experiment.figures import SHOW_LATENTS, SHOW_METRICS
 from ..files import sha256, write_json
 from ..runs.records import read_record
 
+EVALUATED = ("metrics.json", "z.json", "run.json")
 DATA = "data/"  # before the names of prepared data sets, whose folder may be anywhere
 
 
@@ -22,9 +23,10 @@ def inputs(settings: Config) -> list[str]:
         cells = [cell for cell in (Cell(**cell) for cell in settings["cells"]) if cell.measured]
         seeds = settings["seeds"]
         runs = [cell.run(settings["budget"], seed).folder for cell in cells for seed in seeds]
-        names = ("metrics.json", "z.json", "run.json")
+        names = EVALUATED
     else:
-        runs, names = settings.get("runs", []), ("z.json", "run.json")
+        runs = settings.get("runs", [])
+        names = EVALUATED if settings["kind"] in SHOW_METRICS else EVALUATED[1:]
     files = [f"{run}/{name}" for run in runs for name in names]
     files += [f"toy/{toy}.npz" for toy in settings.get("toys", [])]
     if settings.get("kind") in SHOW_LATENTS:

@@ -27,6 +27,7 @@ from .toy_line import draw_toy_line
 from .toy_panels import toy_numbers
 from .toy_plane import draw_toy_plane
 from .toy_proposal import draw_toy_proposal
+from .trade_off import draw_nll_against_size, draw_nll_against_z, trade_off_numbers
 
 SUFFIXES = ("npz", "pdf", "png")
 
@@ -48,6 +49,8 @@ KINDS: dict[str, Kind] = {
     "ranked_values": Kind(ranked_numbers, draw_ranked_values),
     "latent_density": Kind(density_numbers, draw_densities),
     "latent_means": Kind(latent_means_numbers, draw_latent_means),
+    "nll_against_z": Kind(trade_off_numbers, draw_nll_against_z),
+    "nll_against_size": Kind(trade_off_numbers, draw_nll_against_size),
 }
 
 

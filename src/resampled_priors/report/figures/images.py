@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..numbers import Numbers
+from .style import SMALL
 
 GAP = 1  # pixels between images
 GAP_GREY = 200
@@ -35,20 +36,10 @@ def image_grid(images: NDArray, rows: int, columns: int) -> NDArray:
     return grid
 
 
-def scientific(log_value: float) -> str:
-    """A number given by its natural logarithm, as 2.60e-23, however small."""
-    log10 = log_value / math.log(10)
-    exponent = math.floor(log10)
-    mantissa = f"{10 ** (log10 - exponent):.2f}"
-    if mantissa == "10.00":
-        mantissa, exponent = "1.00", exponent + 1
-    return f"{mantissa}e{exponent:+03d}"
-
-
 def power_of_ten(log_value: float) -> str:
-    """The same as mathtext: 2.6 × 10^−23."""
-    mantissa, exponent = scientific(log_value).split("e")
-    return rf"${float(mantissa):.1f} \times 10^{{{int(exponent)}}}$"
+    """A number given by its natural logarithm, however small, as mathtext: 10^−22.6."""
+    text = f"{log_value / math.log(10):.1f}".replace("-0.0", "0.0")
+    return f"$10^{{{text.removesuffix('.0')}}}$"
 
 
 def show_image(axes: Axes, image: NDArray) -> None:
@@ -67,11 +58,11 @@ def group_panel(axes: Axes, numbers: Numbers, index: int, group: str) -> None:
     log_a = numbers[f"{index}/{group}/log_a"]
     variable = str(numbers[f"{index}/variable"])
     bound = {
-        "highest": rf"${variable} \geq$ {math.exp(log_a.min()):.3g}",
+        "highest": rf"${variable} \geq$ {math.exp(log_a.min()):.2g}",
         "lowest": rf"${variable} \leq$ {power_of_ten(float(log_a.max()))}",
         "random": f"median ${variable}$ = {power_of_ten(float(np.median(log_a)))}",
     }
-    axes.set_xlabel(bound[group], fontsize=6)
+    axes.set_xlabel(bound[group], fontsize=SMALL)
 
 
 def group_heading(numbers: Numbers, group: str, index: int = 0) -> str:

@@ -1,5 +1,6 @@
 """What figures read of runs and data sets; what is missing is named."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ...data.dataset import Dataset, load_dataset
@@ -15,13 +16,18 @@ def open_run(results: Path, run: str, device: str = "cpu") -> LatentVariableMode
     Raises:
         ResampledPriorsError: not trained, or Z not estimated, with the target that makes it.
     """
-    target = results / run / "z.json"
-    for name in ("run.json", "model.safetensors", "z.json"):
+    require_files(results, run, ("run.json", "model.safetensors", "z.json"))
+    return load_run(results / run, device)
+
+
+def require_files(results: Path, run: str, names: Sequence[str]) -> None:
+    """Refuse a run folder (relative to results) that lacks a file, naming how the last is made."""
+    for name in names:
         if not (results / run / name).exists():
+            target = results / run / names[-1]
             raise ResampledPriorsError(
                 f"the run {run} has no {name} yet: make it with `snakemake --cores 1 {target}`"
             )
-    return load_run(results / run, device)
 
 
 def read_data(data_folder: Path, run: str) -> Dataset:

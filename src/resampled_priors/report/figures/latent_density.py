@@ -1,13 +1,16 @@
 """Fig. D.10 to D.13: a two-dimensional latent space: q(z), π(z), a(z) and p_T(z)."""
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ...errors import ResampledPriorsError
@@ -16,10 +19,11 @@ from ...grids import grid_axis, grid_points, log_parts
 from ..numbers import Numbers, read_truncation, saved_truncation
 from .aggregate_posterior import encode_training_data, log_mixture_density, sample_mixture
 from .inputs import open_run, read_data
-from .style import COLUMN, density_panel, new_figure
-from .titles import STANDARD, network_name
+from .style import NARROW, PAGE, TARGET, density_panel, new_figure
+from .titles import STANDARD, beside_paper, network_name
 
 GRID_STEPS = 75  # each side of 0: with 50,000 components half a minute
+DECADES = 4  # of a(z) that its colours tell apart
 
 
 def mean_and_error(values: Tensor) -> NDArray:
@@ -74,47 +78,68 @@ def density_numbers(settings: dict[str, Any], results: Path, data_folder: Path) 
     }
 
 
-def _paper_text(numbers: Numbers, key: str) -> str:
-    """The paper's number on a line of its own, where this figure and run have one."""
-    paper = numbers.get(f"paper/{numbers['run']}/{key}")
-    return "" if paper is None else f"\n(paper: {paper:.2f})"
-
-
-def _kl_text(numbers: Numbers, key: str, density: str) -> str:
+def _text(numbers: Numbers, key: str, symbol: str) -> str:
+    """A KL with its error, over the paper's, each on a line of its own."""
     value, error = numbers[key]
-    text = rf"$\mathrm{{KL}}(q\,\|\,{density})$ = {value:.3f} ± {error:.3f}"
-    return text + _paper_text(numbers, key)
+    return beside_paper(f"{symbol}\n{value:.3f} ± {error:.3f}", numbers, str(numbers["run"]), key)
+
+
+def _kl(density: str) -> str:
+    return rf"KL$(q\,\|\,{density})$"
 
 
 def draw_densities(numbers: Numbers) -> Figure:
-    """Aggregate posterior, proposal, a(z) and p_T; without LARS the first two.
+    """Aggregate posterior, proposal, a(z) and p_T, on the same axes; without LARS the first two.
 
-    The three densities share one colour scale, which a few narrow peaks of q may exceed.
+    The three densities share one colour scale, which a few narrow peaks of q may exceed; a(z) has
+    a logarithmic one. The lines on a(z) and p_T hold half and nine tenths of q.
     """
     q = np.exp(numbers["log_q"])
     shown = [np.exp(numbers[key]).max() for key in ("log_proposal", "log_p") if key in numbers]
     maximum = max([*shown, np.quantile(q[q > 0.02 * q.max()], 0.95)])
     axis = numbers["axis"]
     resampled = "truncation" in numbers
-    figure = new_figure(COLUMN if resampled else 0.55 * COLUMN, 1.95)
+    figure = new_figure(PAGE if resampled else NARROW, 2.8)
     panels = figure.subplots(1, 4 if resampled else 2)
     density_panel(panels[0], q, axis, "target", maximum)
-    panels[0].set_title("aggregate posterior\n$q(z)$")
+    panels[0].set_title("aggregate\nposterior $q(z)$")
     density_panel(panels[1], np.exp(numbers["log_proposal"]), axis, "proposal", maximum)
     proposal = numbers.get("proposal", STANDARD)  # the only one of older files, as is LARS
     if not resampled:
         panels[1].set_title(f"prior\n$p(z)$ = {proposal}")
-        panels[1].set_xlabel(_kl_text(numbers, "kl", "p"))
+        panels[1].set_xlabel(_text(numbers, "kl", _kl("p")), linespacing=1.3)
         return figure
     panels[1].set_title(f"proposal\n$\\pi(z)$ = {proposal}")
-    panels[1].set_xlabel(_kl_text(numbers, "kl_proposal", r"\pi"))
-    density_panel(panels[2], np.exp(numbers["log_a"]), axis, "acceptance", 1.0)
-    panels[2].set_title(f"$a(z)$\n{numbers['network']}")
-    panels[2].set_xlabel(f"$Z$ = {float(numbers['z']):.3f}" + _paper_text(numbers, "z"))
+    panels[1].set_xlabel(_text(numbers, "kl_proposal", _kl(r"\pi")), linespacing=1.3)
+    _acceptance_panel(panels[2], numbers)
     density_panel(panels[3], np.exp(numbers["log_p"]), axis, "resampled", maximum)
     truncation = read_truncation(numbers, "truncation")
     label = numbers.get("prior", "LARS")
     shown_truncation = r"\infty" if truncation is None else truncation
     panels[3].set_title(f"{label} prior\n$p_{{T={shown_truncation}}}(z)$")
-    panels[3].set_xlabel(_kl_text(numbers, "kl", "p"))
+    panels[3].set_xlabel(_text(numbers, "kl", _kl("p")), linespacing=1.3)
+    for axes in panels[2:]:
+        levels = mass_levels(smooth := gaussian_filter(q, 2.0), (0.9, 0.5))
+        axes.contour(axis, axis, smooth, levels, colors=TARGET, linewidths=(0.7, 1.2))
     return figure
+
+
+def _acceptance_panel(axes: Axes, numbers: Numbers) -> None:
+    """a(z) on a logarithmic scale, its colour bar, and Z below that."""
+    log10 = numbers["log_a"] / math.log(10)
+    image = density_panel(axes, log10, numbers["axis"], "acceptance", 0.0, -DECADES)
+    axes.set_title(f"$a(z)$\n{numbers['network']}")
+    bar = axes.inset_axes((0.0, -0.08, 1.0, 0.05))
+    axes.figure.colorbar(image, bar, orientation="horizontal")
+    ends = bar.set_xticks((-DECADES, 0), (rf"$\leq 10^{{-{DECADES}}}$", "1"))
+    for end, side in zip(ends, ("left", "right"), strict=True):
+        end.label1.set_horizontalalignment(side)
+    text = f"$Z$ = {float(numbers['z']):.3f}"
+    bar.set_xlabel(beside_paper(text, numbers, str(numbers["run"]), "z"), linespacing=1.3)
+
+
+def mass_levels(density: NDArray, masses: Sequence[float]) -> list[float]:
+    """The levels above which a density on a grid has these shares of its mass, largest first."""
+    values = np.sort(density.ravel())[::-1]
+    share = np.cumsum(values) / values.sum()
+    return [float(values[np.searchsorted(share, mass)]) for mass in masses]

@@ -7,6 +7,7 @@ import matplotlib.patheffects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from ...errors import ResampledPriorsError
@@ -14,7 +15,7 @@ from ...experiment import Run
 from ..numbers import Numbers
 from .aggregate_posterior import encode_training_data
 from .inputs import open_run, read_data
-from .style import CLASS_COLOURS, COLUMN, new_figure
+from .style import CLASS_COLOURS, PAGE, new_figure
 from .titles import prior_title
 
 
@@ -66,12 +67,14 @@ def draw_latent_means(numbers: Numbers) -> Figure:
     titles = list(numbers["titles"])
     means = [numbers[f"{index}/mean"].astype(float) for index in range(len(titles))]
     reach = 1.05 * max(np.quantile(np.abs(mean), 0.9995) for mean in means)
-    figure = new_figure(COLUMN, 2.25)
+    figure = new_figure(PAGE, 2.5)
     panels = figure.subplots(1, len(titles), sharex=True, sharey=True, squeeze=False)[0]
     for index, (axes, mean) in enumerate(zip(panels, means, strict=True)):
         _scatter(axes, mean, numbers[f"{index}/label"])
         axes.set(title=titles[index], xlim=(-reach, reach), ylim=(-reach, reach), aspect="equal")
         axes.set_xlabel("$z_1$")
+        for side in (axes.xaxis, axes.yaxis):
+            side.set_major_locator(MaxNLocator(5, integer=True))
     panels[0].set_ylabel("$z_2$")
     for label in np.unique(numbers["0/label"]):
         colour = CLASS_COLOURS[label % len(CLASS_COLOURS)]

@@ -8,10 +8,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
-from ..numbers import Numbers
+from ..numbers import Numbers, saved_truncation
 from .images import HEADINGS, as_bytes, group_heading, group_panel
 from .inputs import open_run
-from .style import COLUMN, new_figure
+from .style import PAGE, new_figure
 
 REPRESENTATIVES = 14  # images from the lowest to the highest a
 
@@ -52,6 +52,8 @@ def ranked_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -
         numbers[f"{index}/spread/log_a"] = log_a[spread].numpy()
         numbers[f"{index}/log_a"] = log_a.numpy()
         numbers[f"{index}/log_z"] = model.resampling.log_z.numpy()
+        truncation = saved_truncation(model.resampling.truncation)
+        numbers[f"{index}/truncation"] = np.array(truncation)
         numbers[f"{index}/variable"] = np.array(
             "a(z)" if model.resampling is model.prior else "a(x)"
         )
@@ -59,18 +61,27 @@ def ranked_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -
 
 
 def draw_ranked(numbers: Numbers) -> Figure:
-    """A column for each run, a row for each group: grids of pixel means."""
+    """Grids of pixel means: a column for each run, a row for each group, as the paper has them.
+
+    The groups of a single run stand side by side.
+    """
     labels, groups = list(numbers["labels"]), list(numbers["groups"])
     rows, columns = numbers["grid"]
-    width = min(COLUMN / len(labels), 2.75)  # a single data set does not fill the text's width
-    image_width = width - 0.06 - 0.2 / len(labels)
-    height = len(groups) * (image_width * rows / columns + 0.2) + 0.22
-    figure = new_figure(width * len(labels), height)
-    panels = figure.subplots(len(groups), len(labels), squeeze=False)
+    alone = len(labels) == 1
+    across, down = (len(groups), 1) if alone else (len(labels), len(groups))
+    image_width = (PAGE - 0.25) / across - 0.06
+    figure = new_figure(PAGE, down * (image_width * rows / columns + 0.25) + 0.5)
+    panels = figure.subplots(down, across, squeeze=False)
     for index, label in enumerate(labels):
-        panels[0, index].set_title(label)
         for row, group in enumerate(groups):
-            group_panel(panels[row, index], numbers, index, group)
-    for row, group in enumerate(groups):
-        panels[row, 0].set_ylabel(group_heading(numbers, group))
+            axes = panels[0, row] if alone else panels[row, index]
+            group_panel(axes, numbers, index, group)
+            if alone:
+                axes.set_title(group_heading(numbers, group))
+            elif index == 0:
+                axes.set_ylabel(group_heading(numbers, group))
+        if not alone:
+            panels[0, index].set_title(label)
+    if alone:
+        figure.suptitle(labels[0])
     return figure

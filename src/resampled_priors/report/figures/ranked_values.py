@@ -5,17 +5,18 @@ import math
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
+from matplotlib.ticker import FixedLocator
 
-from ..numbers import Numbers
-from .images import group_heading, group_panel, scientific, show_image
-from .style import ACCEPTANCE, COLUMN, new_figure
+from ..numbers import Numbers, read_truncation
+from .images import group_heading, group_panel, power_of_ten, show_image
+from .style import ACCEPTANCE, PAGE, PROPOSAL, SMALL, new_figure
 
 
 def draw_ranked_values(numbers: Numbers) -> Figure:
     """Of each run: its groups, if any, in a row; sorted a; representative samples below."""
     groups, runs = list(numbers["groups"]), len(numbers["labels"])
-    heights = [2.0] * bool(groups) + [1.2, 2]
-    figure = new_figure(COLUMN, (5.2 if groups else 2.9) * runs)
+    heights = [2.15] * bool(groups) + [1.7, 2.1]
+    figure = new_figure(PAGE, sum(heights) * runs)
     parts = iter(figure.subfigures(len(heights) * runs, 1, height_ratios=heights * runs))
     for index in range(runs):
         if groups:
@@ -32,24 +33,46 @@ def _value_panel(axes: Axes, numbers: Numbers, index: int) -> None:
     """Sorted a on a logarithmic axis; log10 is drawn on a linear one, so nothing underflows."""
     log10 = np.sort(numbers[f"{index}/log_a"].astype(float)) / math.log(10)
     axes.plot(np.arange(len(log10)), log10, color=ACCEPTANCE)
-    step = max(1, math.ceil(-log10[0] / 5))
-    ticks = np.arange(0, math.floor(log10[0]) - 1, -step)
+    lowest = math.floor(log10[0])
+    step = max(1, math.ceil(-lowest / 5))
+    ticks = np.arange(0, lowest - 1, -step)
     axes.set_yticks(ticks, [f"$10^{{{tick}}}$" for tick in ticks])
+    axes.yaxis.set_minor_locator(FixedLocator(range(lowest, 1)))  # every decade
     log_z = float(numbers[f"{index}/log_z"])
-    axes.axhline(log_z / math.log(10), color="black", lw=0.6, ls=":")
-    axes.annotate(
-        f"$Z$ = {math.exp(log_z):.3g}",
-        (0, log_z / math.log(10)),
-        (3, -2),
-        textcoords="offset points",
-        va="top",
-    )
+    _level(axes, log_z, f"$Z$ = {math.exp(log_z):.3g}")
+    _forced_level(axes, numbers, index)
     axes.set(
         xlim=(0, len(log10)),
-        xlabel="index of sample, sorted",
+        ylim=(lowest, 0.3),
+        xlabel=f"index of the proposal, sorted by ${numbers[f'{index}/variable']}$",
         ylabel=f"${numbers[f'{index}/variable']}$",
         title=str(numbers["labels"][index]),
     )
+
+
+def _level(axes: Axes, log_a: float, text: str) -> None:
+    """A line across the values of a, what it is on its left end."""
+    level = log_a / math.log(10)
+    axes.axhline(level, color=PROPOSAL, lw=0.8, ls=":")
+    axes.annotate(text, (0, level), (4, -2), textcoords="offset points", va="top", fontsize=SMALL)
+
+
+def _forced_level(axes: Axes, numbers: Numbers, index: int) -> None:
+    """Below this a, a sample is most likely a T-th proposal, which is always accepted.
+
+    p_T = (1 − α_T) π a / Z + α_T π with α_T = (1 − Z)^(T−1): the terms are equal there. Files of
+    an earlier time do not have T, and p_∞ has no T-th proposal.
+    """
+    key = f"{index}/truncation"
+    truncation = read_truncation(numbers, key) if key in numbers else None
+    if truncation is None or truncation == 1:
+        return
+    log_z = float(numbers[f"{index}/log_z"])
+    log_share = (truncation - 1) * math.log1p(-math.exp(log_z))
+    share = math.exp(log_share)
+    level = log_share + log_z - math.log1p(-share)
+    text = rf"below: mostly $T$-th proposals; they are $\alpha_T$ = {share:.2g} of all samples"
+    _level(axes, level, text)
 
 
 def _representatives(part: SubFigure, numbers: Numbers, index: int) -> None:
@@ -58,7 +81,7 @@ def _representatives(part: SubFigure, numbers: Numbers, index: int) -> None:
     panels = part.subplots(2, len(images) // 2).ravel()
     for axes, image, value in zip(panels, images, log_a, strict=True):
         show_image(axes, image)
-        axes.set_xlabel(scientific(float(value)), fontsize=6)
+        axes.set_xlabel(power_of_ten(float(value)))
     variable = numbers[f"{index}/variable"]
-    panels[0].set_title(f"lowest ${variable}$", fontsize=6)
-    panels[-1].set_title(f"highest ${variable}$", fontsize=6)
+    panels[0].set_title(f"lowest ${variable}$", fontsize=SMALL)
+    panels[-1].set_title(f"highest ${variable}$", fontsize=SMALL)

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ...toy import mixture_1d
 from ..numbers import Numbers
-from .style import ACCEPTANCE, COLUMN, PROPOSAL, RESAMPLED, TARGET, new_figure
+from .style import ACCEPTANCE, NARROW, PROPOSAL, RESAMPLED, TARGET, new_figure
 
 
 def rejection_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
@@ -29,7 +29,7 @@ def draw_rejection(numbers: Numbers) -> Figure:
     """At z, a candidate is accepted with the share that q has of Mπ."""
     axis, q = numbers["axis"], numbers["q"]
     envelope = numbers["m"] * numbers["proposal"]
-    figure = new_figure(0.7 * COLUMN, 1.9)
+    figure = new_figure(NARROW, 2.4)
     axes = figure.subplots()
     axes.fill_between(axis, q, color=RESAMPLED, alpha=0.2, lw=0)
     axes.fill_between(axis, q, envelope, color=ACCEPTANCE, alpha=0.15, lw=0)

@@ -8,16 +8,27 @@ import matplotlib
 from matplotlib import style
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
 from ...files import atomic_write
 
-COLUMN = 5.5  # width of the paper's text, inches
+PAGE = 5.5  # width of the paper's text, inches
+NARROW = 4.2  # of a figure with one panel or two
+SMALL = 8  # points: the smallest type
 TARGET, ACCEPTANCE, RESAMPLED, PROPOSAL = "#0072B2", "#D55E00", "#009E73", "#555555"
 # Densities and a(z) as the paper has them: white is zero, darker is more; hue says which.
-COLOUR_MAPS = {"target": "Blues", "acceptance": "Oranges", "resampled": "Greens"}
-COLOUR_MAPS["proposal"] = "Greys"
+_DARKEST = {
+    "target": (TARGET, "#00253A"),
+    "acceptance": (ACCEPTANCE, "#5A2700"),
+    "resampled": (RESAMPLED, "#00392A"),
+    "proposal": (PROPOSAL, "#111111"),
+}
+COLOUR_MAPS = {
+    kind: LinearSegmentedColormap.from_list(kind, ("white", *colours))
+    for kind, colours in _DARKEST.items()
+}
 # Ten classes: Petroff's sequence (2021), chosen for colour-blind readers too.
 CLASS_COLOURS = ("#3f90da", "#ffa90e", "#bd1f01", "#94a4a2", "#832db6")
 CLASS_COLOURS += ("#a96b59", "#e76300", "#b9ac70", "#717581", "#92dadd")
@@ -50,12 +61,16 @@ def density_panel(
     axis: NDArray,
     kind: str,
     maximum: float | None = None,
+    minimum: float = 0.0,
 ) -> matplotlib.image.AxesImage:
-    """An image of a density or of a(z) on a square grid, indexed [y, x], from 0 to ``maximum``."""
+    """An image of a density or of a(z) on a square grid, indexed [y, x].
+
+    Colours run from ``minimum`` (white) to ``maximum`` (dark).
+    """
     half_step = (axis[1] - axis[0]) / 2
     low, high = float(axis[0] - half_step), float(axis[-1] + half_step)
     image = axes.imshow(
-        values, cmap=COLOUR_MAPS[kind], vmin=0, vmax=maximum, extent=(low, high, low, high)
+        values, cmap=COLOUR_MAPS[kind], vmin=minimum, vmax=maximum, extent=(low, high, low, high)
     )
     axes.set_xticks([])
     axes.set_yticks([])

@@ -1,6 +1,7 @@
-"""What figures call a prior and its network a(z)."""
+"""What figures call a prior and its network a(z), and the paper's numbers beside ours."""
 
 from ...contracts import Prior
+from ..numbers import Numbers
 
 STANDARD = r"$\mathcal{N}(0, I)$"
 
@@ -19,3 +20,15 @@ def prior_title(name: str, prior: Prior) -> str:
     # The paper's proposal goes without saying.
     proposal = "" if prior.proposal_label == STANDARD else f" on {prior.proposal_label}"
     return f"{prior.label} prior{proposal}\n$a$ = {network_name(prior)}"
+
+
+def paper_value(numbers: Numbers, place: str, metric: str) -> float | None:
+    """The paper's number for a run or a toy of this figure, where it has one."""
+    value = numbers.get(f"paper/{place}/{metric}")
+    return None if value is None else float(value)
+
+
+def beside_paper(text: str, numbers: Numbers, place: str, metric: str) -> str:
+    """Ours, and on a line of its own the paper's number, where it has one."""
+    paper = paper_value(numbers, place, metric)
+    return text if paper is None else f"{text}\n(paper: {paper:.2f})"

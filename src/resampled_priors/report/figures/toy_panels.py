@@ -14,6 +14,7 @@ from ...lars import log_resampled_density
 from ..numbers import Numbers, read_truncation
 from ..toys import FIELDS, load_toy
 from .style import density_panel
+from .titles import beside_paper
 
 
 def toy_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
@@ -30,6 +31,7 @@ class Toy:
     """One toy's densities on the grid: ``q``, ``proposal``, ``a`` and ``p`` (eq. 3 or 4)."""
 
     def __init__(self, numbers: Numbers, name: str) -> None:
+        self.name, self.numbers = name, numbers
         self.axis = numbers["axis"]
         field = {key: numbers[f"{name}/{key}"] for key in FIELDS}
         self.z, self.kl, self.kl_proposal = (
@@ -50,7 +52,9 @@ class Toy:
 
 
 def shown_toys(numbers: Numbers) -> list[Toy]:
-    return [Toy(numbers, key.removesuffix("/z")) for key in numbers if key.endswith("/z")]
+    """In the order of the file."""
+    names = [key.removesuffix("/log_q") for key in numbers if key.endswith("/log_q")]
+    return [Toy(numbers, name) for name in names]
 
 
 def toy_labels(numbers: Numbers, toys: list[Toy]) -> list[str]:
@@ -69,11 +73,13 @@ def target_panel(axes: Axes, toy: Toy) -> None:
 def acceptance_panel(axes: Axes, toy: Toy) -> None:
     density_panel(axes, toy.a, toy.axis, "acceptance", 1.0)
     axes.set_title("$a(z)$")
-    axes.set_xlabel(f"$Z$ = {toy.z:.3f}")
+    text = beside_paper(f"$Z$ = {toy.z:.2f}", toy.numbers, toy.name, "z")
+    axes.set_xlabel(text, linespacing=1.3)
 
 
 def resampled_panel(axes: Axes, toy: Toy, title: str) -> None:
     # One colour scale, the target's, for all that are compared with it.
     density_panel(axes, toy.p, toy.axis, "resampled", toy.q.max())
     axes.set_title(title)
-    axes.set_xlabel(rf"$\mathrm{{KL}}(q\,\|\,p)$ = {toy.kl:.2f}")
+    text = rf"KL$(q\,\|\,p)$ = {toy.kl:.2f}"
+    axes.set_xlabel(beside_paper(text, toy.numbers, toy.name, "kl"), linespacing=1.3)

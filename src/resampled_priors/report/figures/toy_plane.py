@@ -9,7 +9,8 @@ from matplotlib.figure import Figure
 
 from ...grids import grid_points, kl_on_grid
 from ..numbers import Numbers
-from .style import COLUMN, PROPOSAL, new_figure
+from .style import PAGE, PROPOSAL, density_panel, new_figure
+from .titles import STANDARD, beside_paper
 from .toy_panels import (
     Toy,
     acceptance_panel,
@@ -21,37 +22,37 @@ from .toy_panels import (
 
 
 def draw_toy_plane(numbers: Numbers) -> Figure:
-    """The target, with its KL from N(0, I); then under each toy's label its a(z) and p(z)."""
+    """The target over N(0, I), with its KL from it; then under each label a(z) over p(z)."""
     toys = shown_toys(numbers)
-    labels = toy_labels(numbers, toys)
-    narrow = len(toys) > 2
-    figure = new_figure(COLUMN, 1.35 if narrow else 1.6)
-    first, *parts = figure.subfigures(
-        1, 1 + len(toys), width_ratios=(1.05 if narrow else 1.0, *[2] * len(toys))
-    )
-    target = first.subplots()
-    target_panel(target, toys[0])
-    _standard_normal_circles(target)
-    target.set_xlabel(
-        rf"$\mathrm{{KL}}(q\,\|\,\mathcal{{N}})$ = {kl_from_standard_normal(toys[0]):.2f}"
-    )
-    first.suptitle("\n".join(" " for _ in labels[0].splitlines()), fontsize=7)
-    for part, toy, label in zip(parts, toys, labels, strict=True):
-        acceptance, density = part.subplots(1, 2)
-        acceptance_panel(acceptance, toy)
-        resampled_panel(density, toy, "$p(z)$")
-        part.suptitle(label, fontsize=7)
-    if narrow:
-        for axes in figure.axes:
-            axes.xaxis.label.set_size(6)
+    columns = 1 + len(toys)
+    figure = new_figure(PAGE, 2 * (PAGE - 0.1 * columns) / columns + 1.45)
+    panels = figure.subplots(2, columns)
+    target_panel(panels[0, 0], toys[0])
+    _standard_normal_circles(panels[0, 0])
+    log_normal = log_standard_normal(toys[0].axis)
+    density_panel(panels[1, 0], log_normal.exp().numpy(), toys[0].axis, "proposal")
+    panels[1, 0].set_title(STANDARD)
+    kl = rf"KL$(q\,\|\,\mathcal{{N}})$ = {kl_from_standard_normal(toys[0]):.2f}"
+    panels[1, 0].set_xlabel(beside_paper(kl, numbers, "standard_normal", "kl"), linespacing=1.3)
+    for (top, bottom), toy, label in zip(
+        panels.T[1:], toys, toy_labels(numbers, toys), strict=True
+    ):
+        acceptance_panel(top, toy)
+        top.set_title(f"{label}\n$a(z)$")
+        resampled_panel(bottom, toy, "$p(z)$")
     return figure
+
+
+def log_standard_normal(axis: np.ndarray) -> torch.Tensor:
+    """log N(z; 0, I) on the plane that an axis spans."""
+    return -0.5 * grid_points(torch.from_numpy(axis), 2).square().sum(-1) - math.log(2 * math.pi)
 
 
 def kl_from_standard_normal(toy: Toy) -> float:
     """KL(q‖N(0, I)) in nats, on the toy's grid, whatever its proposal."""
-    axis, log_q = torch.from_numpy(toy.axis), torch.from_numpy(toy.log_q).double()
-    log_normal = -0.5 * grid_points(axis, 2).square().sum(-1) - math.log(2 * math.pi)
-    return kl_on_grid(log_q, log_normal, float(axis[1] - axis[0]) ** 2)
+    log_q = torch.from_numpy(toy.log_q).double()
+    cell = float(toy.axis[1] - toy.axis[0]) ** 2
+    return kl_on_grid(log_q, log_standard_normal(toy.axis), cell)
 
 
 def _standard_normal_circles(axes: Axes) -> None:

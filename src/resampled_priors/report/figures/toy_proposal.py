@@ -3,7 +3,8 @@
 from matplotlib.figure import Figure
 
 from ..numbers import Numbers
-from .style import COLUMN, density_panel, in_mathtext, new_figure
+from .style import PAGE, density_panel, in_mathtext, new_figure
+from .titles import beside_paper
 from .toy_panels import acceptance_panel, resampled_panel, shown_toys, target_panel, toy_labels
 
 
@@ -13,17 +14,15 @@ def draw_toy_proposal(numbers: Numbers) -> Figure:
     alone, resampled = toys
     labels = toy_labels(numbers, toys)
     name = in_mathtext(labels[0])
-    figure = new_figure(COLUMN, 1.6)
-    parts = figure.subfigures(1, 3, width_ratios=(1, 1, 3))
-    target_panel(parts[0].subplots(), alone)
-    parts[0].suptitle(" ", fontsize=7)
-    resampled_panel(parts[1].subplots(), alone, rf"$p_{name}(z)$")
-    parts[1].suptitle(labels[0], fontsize=7)
-    proposal, acceptance, density = parts[2].subplots(1, 3)
+    figure = new_figure(PAGE, 2.2)
+    target, first, proposal, acceptance, density = figure.subplots(1, 5)
+    target_panel(target, alone)
+    resampled_panel(first, alone, f"{labels[0]}\n$p_{name}(z)$")
     density_panel(proposal, resampled.proposal, resampled.axis, "proposal", resampled.q.max())
     proposal.set_title(rf"$\pi_{name}(z)$")
-    proposal.set_xlabel(rf"$\mathrm{{KL}}(q\,\|\,\pi)$ = {resampled.kl_proposal:.2f}")
+    kl = rf"KL$(q\,\|\,\pi)$ = {resampled.kl_proposal:.2f}"
+    proposal.set_xlabel(beside_paper(kl, numbers, resampled.name, "kl_proposal"), linespacing=1.3)
     acceptance_panel(acceptance, resampled)
+    acceptance.set_title(f"{labels[1]}\n$a(z)$")
     resampled_panel(density, resampled, "$p(z)$")
-    parts[2].suptitle(labels[1], fontsize=7)
     return figure
