@@ -36,7 +36,7 @@ help:  ## list the targets
 demo: .venv/.installed  ## every table and figure, at a small budget, into results/demo
 	.venv/bin/snakemake all --cores $(CORES) --configfile config/demo.yaml \
 		--report results/demo/report.html --report-after-run
-	@echo "Tables and figures are in results/demo, all on one page in results/demo/report.html"
+	@echo "Tables and figures are in results/demo, all on one page in results/demo/index.html"
 
 test: .venv/.installed  ## run the tests; PYTEST_ARGS="-k packaging" selects
 	OMP_NUM_THREADS=1 .venv/bin/pytest -n $(CORES) $(PYTEST_ARGS)

@@ -23,6 +23,7 @@ include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/report.smk"
 include: "workflow/rules/estimate.smk"
 
 
@@ -31,6 +32,7 @@ localrules:
     datasets,
     tables,
     figures,
+    index,
 
 
 rule all:
@@ -38,3 +40,4 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.index.input,

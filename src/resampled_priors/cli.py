@@ -14,6 +14,7 @@ from .experiment import (
     Run,
     resolve_evaluation,
     resolve_figure,
+    resolve_index,
     resolve_run,
     resolve_table,
     resolve_toy,
@@ -220,6 +221,16 @@ def figure(
         return
     settings = given.to("figure", resolve)
     make_figure(name, settings, results, data, machine.use())
+
+
+@command
+def index(given: Given, results: ResultsFolder = RESULTS) -> None:
+    """Put the tables and figures that are there on one page that stands alone: index.html."""
+    settings = given.to("index", resolve_index)
+    from .report.index import write_index
+
+    write_index(settings, results)
+    print(f"all on one page: {results / 'index.html'}")
 
 
 @command

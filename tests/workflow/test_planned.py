@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 
 import pytest
 from changed_config import all_runs
-from small_workflow import ROOT, planned, run_jobs, snakemake
+from small_workflow import DEMO, ROOT, TINY_DEMO, planned, run_jobs, snakemake
 
 from resampled_priors.experiment import Run, load_config, merge
 
@@ -106,6 +106,18 @@ def test_snakemake_has_nothing_to_complain_of(fresh):
     done = snakemake(fresh, "--lint", configfiles=[])
     assert done.returncode == 0, done.stdout
     assert "Congratulations, your workflow is in a good condition!" in done.stdout
+
+
+def test_the_page_of_everything_waits_for_all_tables_and_figures(fresh):
+    """And for no run by itself: it shows what they were made from."""
+    done = snakemake(fresh, "--dry-run", "index", configfiles=DEMO)
+    assert done.returncode == 0, done.stdout
+    [rule] = re.findall(r"^rule page:\n(?: .*\n)+", done.stdout, flags=re.MULTILINE)
+    [inputs] = re.findall("input: (.*)", rule)
+    assert "output: my results/index.html" in rule
+    for name in [*TINY_DEMO["tables"], *TINY_DEMO["figures"]]:
+        assert f"my results/{name}." in inputs
+    assert "runs/" not in inputs
 
 
 def test_the_rule_graph_of_the_documentation_is_current(fresh):
