@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import torch
 from safetensors.torch import save_file
 
@@ -76,3 +78,12 @@ def add_metrics(results: Path, folder: str, nll: float, parameters: int) -> None
     found = {"nll": nll, "z": read_json(results / folder / "z.json")["z"]}
     found |= {"num_acceptance_parameters": parameters, "model_sha256": run["model_sha256"]}
     write_json(results / folder / "metrics.json", METRICS | found)
+
+
+def add_training(results: Path, folder: str, iterations: int = 1_000, **columns: Any) -> None:
+    """A training.csv of 100 rows: the negative ELBO falls to 92 nats."""
+    iteration = np.arange(1, 101) * iterations // 100
+    rows = {"iteration": iteration, "recons": 70 + 100 * np.exp(-iteration / 100), "kl": 22.0}
+    pd.DataFrame(rows | {"validation_nll": np.nan} | columns).to_csv(
+        results / folder / "training.csv", index=False
+    )

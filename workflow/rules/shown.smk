@@ -8,8 +8,11 @@ from resampled_priors import experiment
 
 def available(runs, name):
     """All of these runs; those that have the file `name`, where the config says partial."""
-    if not config.get("partial", False):
-        return runs
+    return there(runs, name) if config.get("partial", False) else runs
+
+
+def there(runs, name):
+    """Those of these runs that have the file `name`."""
     metrics = rules.evaluate.output[0]  # as a workflow that uses this one as a module places it
     return [
         run
@@ -34,8 +37,14 @@ def runs_of_figure(figure):
 
 
 def figure_settings(wildcards):
-    """A figure's resolved settings as JSON."""
-    runs = figure_runs(wildcards)
+    """A figure's resolved settings as JSON.
+
+    Runs of other budgets than that in force are shown where they are there: they are no inputs, so
+    that no figure has them trained.
+    """
+    last = experiment.figure_files(config, wildcards.figure)[-1]
+    others = there(experiment.with_other_budgets(config, wildcards.figure), last)
+    runs = figure_runs(wildcards) + others
     return json.dumps(experiment.resolve_figure(config, wildcards.figure, runs))
 
 

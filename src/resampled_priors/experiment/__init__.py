@@ -5,7 +5,7 @@ Nothing here imports torch: Snakemake reads this package at every start.
 
 from .address import FOLDER, LOG_NAME, Run, files_of_runs
 from .configuration import Config, merge
-from .figures import encodes_data, figure_files, figure_runs, resolve_figure
+from .figures import encodes_data, figure_files, figure_runs, resolve_figure, with_other_budgets
 from .labels import paper_number
 from .plan import all_runs, resolve_index, runs_trained_together
 from .resolve import (
@@ -48,4 +48,5 @@ __all__ = [
     "table_cells",
     "table_runs",
     "validate_config",
+    "with_other_budgets",
 ]

@@ -1,6 +1,7 @@
 """Figures: the runs and toys that each shows, and what it needs of them."""
 
 import math
+from dataclasses import replace
 
 from ..errors import ResampledPriorsError
 from .address import Run
@@ -10,7 +11,8 @@ from .resolve import budget
 TARGETS = {"toy_line": "mixture_1d", "toy_plane": "gaussian_ring", "toy_proposal": "gaussian_ring"}
 RANKED = {"ranked", "ranked_values"}
 SHOW_METRICS = {"nll_against_z", "nll_against_size"}  # of all seeds; these need no model
-LABEL_RUNS = RANKED | SHOW_METRICS
+SHOW_TRAINING = {"learning_curves"}  # kinds that show runs of several budgets
+LABEL_RUNS = RANKED | SHOW_METRICS | SHOW_TRAINING
 SHOW_ACCEPTANCE = {"running_z", *RANKED}  # kinds that need an a(z)
 SHOW_LATENTS = {"latent_density", "latent_means"}  # and those that encode data into a plane
 
@@ -35,6 +37,21 @@ def figure_runs(config: Config, figure: str) -> list[Run]:
     return runs
 
 
+def with_other_budgets(config: Config, figure: str) -> list[Run]:
+    """``figure_runs``, after each those of the figure's ``budgets``, shown where they are there.
+
+    Raises:
+        ResampledPriorsError: as ``figure_runs``; an unknown budget.
+    """
+    runs = []
+    for run in figure_runs(config, figure):
+        runs.append(run)
+        for name in config["figures"][figure].get("budgets", []):
+            seeds = lookup(config, "budgets", name, f"figures.{figure}.budgets")["seeds"]
+            runs.append(replace(run, budget=name, seed=seeds[0]))
+    return list(dict.fromkeys(runs))
+
+
 def figure_toys(config: Config, figure: str) -> list[Config]:
     """The entries of the toys a figure shows.
 
@@ -49,6 +66,8 @@ def figure_files(config: Config, figure: str) -> list[str]:
     """What a figure reads of its runs' folders, the last made from the others."""
     if config["figures"][figure]["kind"] in SHOW_METRICS:
         return ["run.json", "metrics.json"]
+    if config["figures"][figure]["kind"] in SHOW_TRAINING:
+        return ["run.json", "training.csv", "metrics.json"]
     return ["model.safetensors", "run.json", "z.json"]
 
 
@@ -71,27 +90,30 @@ def resolve_figure(config: Config, figure: str, runs: list[Run] | None = None) -
     """
     settings = dict(lookup(config, "figures", figure, "figure"))
     del settings["caption"]  # beside the figure, not in it
+    settings.pop("budgets", None)  # the runs say
     if "runs" in settings:
-        known = figure_runs(config, figure)
+        known = with_other_budgets(config, figure)
         labels = settings.get("labels", [_label(config, settings["kind"], run) for run in known])
-        seeds = len(known) // len(labels)  # a label is that of a run's seeds
+        times = len(known) // len(labels)  # a label is that of a run's seeds and budgets
         shown = [i for i, run in enumerate(known) if runs is None or run in runs]
         settings["runs"] = [known[i].folder for i in shown]
         if settings["kind"] in LABEL_RUNS:
-            settings["labels"] = [labels[i // seeds] for i in shown]
+            settings["labels"] = [labels[i // times] for i in shown]
     if settings.get("num_samples", 0) is None:
         settings["num_samples"] = budget(config)["z_samples"]
     return settings
 
 
 def _label(config: Config, kind: str, run: Run) -> str:
-    section, name = ("priors", run.prior) if kind in SHOW_METRICS else ("datasets", run.dataset)
+    of_prior = kind in SHOW_METRICS | SHOW_TRAINING
+    section, name = ("priors", run.prior) if of_prior else ("datasets", run.dataset)
     return config[section][name]["label"]
 
 
 def check_figure(config: Config, figure: str) -> None:
     """Refuse a figure of what its runs and toys have not got."""
     settings, place = config["figures"][figure], f"config: figures.{figure}"
+    with_other_budgets(config, figure)
     _check_runs(config, figure, place)
     _check_toys(config, figure, place)
     shown = settings.get("toys", settings.get("runs", []))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..experiment import Cell, Config, Run
-from ..experiment.figures import SHOW_LATENTS, SHOW_METRICS
+from ..experiment.figures import SHOW_LATENTS, SHOW_METRICS, SHOW_TRAINING
 from ..files import sha256, write_json
 from ..runs.records import read_record
 
@@ -26,7 +26,8 @@ def inputs(settings: Config) -> list[str]:
         names = EVALUATED
     else:
         runs = settings.get("runs", [])
-        names = EVALUATED if settings["kind"] in SHOW_METRICS else EVALUATED[1:]
+        evaluated = settings["kind"] in SHOW_METRICS | SHOW_TRAINING
+        names = EVALUATED if evaluated else EVALUATED[1:]
     files = [f"{run}/{name}" for run in runs for name in names]
     files += [f"toy/{toy}.npz" for toy in settings.get("toys", [])]
     if settings.get("kind") in SHOW_LATENTS:

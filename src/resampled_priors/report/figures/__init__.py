@@ -18,6 +18,7 @@ from ..paper import paper_values
 from ..shown import read_shown, there, write_record
 from .latent_density import density_numbers, draw_densities
 from .latent_means import draw_latent_means, latent_means_numbers
+from .learning_curves import draw_learning_curves, learning_curves_numbers
 from .ranked import draw_ranked, ranked_numbers
 from .ranked_values import draw_ranked_values
 from .rejection import draw_rejection, rejection_numbers
@@ -51,6 +52,7 @@ KINDS: dict[str, Kind] = {
     "latent_means": Kind(latent_means_numbers, draw_latent_means),
     "nll_against_z": Kind(trade_off_numbers, draw_nll_against_z),
     "nll_against_size": Kind(trade_off_numbers, draw_nll_against_size),
+    "learning_curves": Kind(learning_curves_numbers, draw_learning_curves),
 }
 
 
