@@ -348,7 +348,7 @@ def test_the_share_of_forced_samples_is_marked_where_they_outweigh_the_others(nu
     figure = KINDS["ranked_values"].draw(shown)
     z, truncation = math.exp(shown["0/log_z"]), int(shown["0/truncation"])
     share = (1 - z) ** (truncation - 1)
-    a = 10 ** figure.axes[0].lines[2].get_ydata()[0]
+    a = 10 ** figure.axes[0].lines[1].get_ydata()[0]
     assert (1 - share) * a / z == pytest.approx(share)  # the two terms of eq. 4
     assert rf"\alpha_T$ = {share:.2g}" in text_of(figure)
     older = {key: value for key, value in shown.items() if "truncation" not in key}

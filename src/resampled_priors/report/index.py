@@ -32,11 +32,11 @@ def write_index(settings: Config, results: Path) -> None:
     )
     environment.globals["number"] = paper_number
     runs = [_run(results, folder) for folder in settings["runs"]]
-    there = [run for run in runs if run["metrics"]]
+    there = [run for run in runs if run["done"]]
     page = environment.get_template("index.html.j2").render(
         budget=settings["budget"],
         schedule=settings["schedule"],
-        devices=sorted({run["metrics"]["device"] for run in there}),
+        devices=sorted({run["record"]["device"] for run in there}),
         tables={name: _table(results, name) for name in settings["tables"]},
         figures=[_figure(results, *figure) for figure in settings["figures"].items()],
         runs=runs,
@@ -74,9 +74,20 @@ def _figure(results: Path, name: str, caption: str) -> dict[str, Any]:
 
 
 def _run(results: Path, folder: str) -> dict[str, Any]:
-    """A run's name, its records that are there, and its metrics, None before it is evaluated."""
+    """A run's name, its records that are there, and what they say: a later one over an earlier.
+
+    A run is done once its Z is known: only tables ask for its metrics.
+    """
     names = [name for name in RECORDS if (results / folder / name).exists()]
-    metrics = read_json(results / folder / "metrics.json") if "metrics.json" in names else None
+    record: dict[str, Any] = {}
+    for name in (name for name in names if name.endswith(".json")):
+        record |= read_json(results / folder / name)
     place = Run.from_folder(folder)
     name = f"{place.dataset}/{place.model}/{place.prior}/seed{place.seed}"
-    return {"name": name, "folder": folder, "records": names, "metrics": metrics}
+    return {
+        "name": name,
+        "folder": folder,
+        "records": names,
+        "record": record,
+        "done": "z" in record,
+    }

@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import matplotlib.patheffects
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -15,7 +14,7 @@ from ...experiment import Run
 from ..numbers import Numbers
 from .aggregate_posterior import encode_training_data
 from .inputs import open_run, read_data
-from .style import CLASS_COLOURS, PAGE, new_figure
+from .style import CLASS_COLOURS, OUTLINE, PAGE, new_figure
 from .titles import prior_title
 
 
@@ -48,11 +47,10 @@ def _scatter(axes: Axes, mean: NDArray, label: NDArray) -> None:
     colours = np.array(CLASS_COLOURS)[label % len(CLASS_COLOURS)]
     size = min(3.0, 5_000 / len(mean))
     axes.scatter(*mean[order].T, s=size, c=colours[order], lw=0, alpha=0.7, rasterized=True)
-    outline = [matplotlib.patheffects.withStroke(linewidth=1.5, foreground="white")]
     for index in np.unique(label):
         # At the class's densest place rather than its mean, which can lie in another class.
         x, y = _densest(mean[label == index])
-        axes.text(x, y, str(index), ha="center", va="center", weight="bold", path_effects=outline)
+        axes.text(x, y, str(index), ha="center", va="center", weight="bold", path_effects=OUTLINE)
 
 
 def _densest(points: NDArray) -> NDArray:

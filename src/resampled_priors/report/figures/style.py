@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.patheffects import withStroke
 from numpy.typing import NDArray
 
 from ...files import atomic_write
@@ -17,6 +18,7 @@ from ...files import atomic_write
 PAGE = 5.5  # width of the paper's text, inches
 NARROW = 4.2  # of a figure with one panel or two
 SMALL = 8  # points: the smallest type
+OUTLINE = (withStroke(linewidth=1.5, foreground="white"),)  # of letters on top of lines
 TARGET, ACCEPTANCE, RESAMPLED, PROPOSAL = "#0072B2", "#D55E00", "#009E73", "#555555"
 # Densities and a(z) as the paper has them: white is zero, darker is more; hue says which.
 _DARKEST = {

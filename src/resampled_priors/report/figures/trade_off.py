@@ -15,7 +15,7 @@ from ...experiment import Run
 from ...runs.records import read_metrics, read_run
 from ..numbers import Numbers, saved_truncation
 from .inputs import require_files
-from .style import ACCEPTANCE, NARROW, PAGE, PROPOSAL, SMALL, TARGET, new_figure
+from .style import ACCEPTANCE, NARROW, OUTLINE, PAGE, PROPOSAL, SMALL, TARGET, new_figure
 from .titles import paper_value
 
 METRICS = ("nll", "z", "num_acceptance_parameters")
@@ -107,11 +107,20 @@ def _compare(axes: Axes, numbers: Numbers, ours: NDArray, papers: NDArray) -> No
             color=ACCEPTANCE,
             label="the paper",
         )
-    for x, y, label in zip(ours, nll - nll[0], numbers["labels"], strict=True):
-        if np.isfinite(x):  # the lines fall: below and left of a point there is room
-            place, side = ((6, 2), "left") if y == 0 else ((-4, -3), "right")
-            style = {"textcoords": "offset points", "ha": side, "fontsize": SMALL}
-            axes.annotate(str(label), (x, y), place, va="bottom" if y == 0 else "top", **style)
+    first = 0 if np.isfinite(ours[0]) else 1
+    for place, index in enumerate(order, start=first):  # the lines fall: room on either side
+        if np.isfinite(ours[index]):
+            above = place % 2 == 0
+            axes.annotate(
+                str(numbers["labels"][index]),
+                (ours[index], nll[index] - nll[0]),
+                (5, 2) if above else (-4, -3),
+                textcoords="offset points",
+                ha="left" if above else "right",
+                va="bottom" if above else "top",
+                fontsize=SMALL,
+                path_effects=OUTLINE,
+            )
     axes.margins(x=0.18, y=0.15)
 
 
