@@ -141,6 +141,32 @@ def test_an_acceptance_of_another_shape_or_no_logarithm(entrance, log_a):
         ENTRANCES[entrance](log_a, torch.randn(64, 2))
 
 
+NO_TENSOR = {
+    "tuple": lambda z: (slope(z), slope(z)),
+    "float": lambda z: -1.0,
+    r"torch\.int64": lambda z: -z[..., 0].abs().long(),
+}
+
+
+@pytest.mark.parametrize("kind", NO_TENSOR)
+@pytest.mark.parametrize(
+    "entrance", ["start", "estimate_z", "log_prob", "sample", "sample_ranked"]
+)
+def test_an_acceptance_that_is_no_tensor_of_floats(entrance, kind):
+    with pytest.raises(WrongInput, match=f"log_a is {kind}, expected a tensor of floating point"):
+        ENTRANCES[entrance](NO_TENSOR[kind], torch.randn(64, 2))
+
+
+def test_a_z_in_the_place_of_its_logarithm():
+    z = torch.randn(5, 2)
+    for log_z, said in ((0.3, r"0\.3"), (math.nan, "nan")):
+        p = ResampledDistribution(normal(), slope, log_z=log_z)
+        with pytest.raises(WrongInput, match=rf"log_z is {said}, expected at most 0.*log_mean"):
+            p.log_prob(z)
+    with pytest.raises(WrongInput, match=r"log_z has shape \(5, 1\), expected \(\), one"):
+        ResampledDistribution(normal(), slope, log_z=torch.zeros(5, 1)).log_prob(z)
+
+
 def test_such_an_error_is_for_the_user_and_a_value_error():
     assert issubclass(WrongInput, ResampledPriorsError) and issubclass(WrongInput, ValueError)
 
@@ -224,6 +250,8 @@ def test_no_sample_by_an_acceptance_that_is_nan(truncation):
 
     with pytest.raises(ValueError, match="log_a gave NaN"):
         ResampledDistribution(normal(), log_a, truncation).sample((1_000,))
+    with pytest.raises(ValueError, match="log_a gave NaN"):
+        ResampledDistribution(normal(), log_a, truncation).sample_ranked(1_000)
 
 
 def never(z):

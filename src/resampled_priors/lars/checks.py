@@ -33,11 +33,12 @@ class Checks:
         log_acceptance: Tensor,
         log_proposal: Tensor | None = None,
         log_posterior: Tensor | None = None,
+        log_z: Tensor | None = None,
     ) -> None:
-        """Args as they were given or returned: z (..., *event_shape), the others (...).
+        """Args as they were given or returned: z (..., *event_shape), log_z (), the others (...).
 
         Raises:
-            WrongInput: another shape; a log a(z) above 0.
+            WrongInput: another shape, or no floating point tensor; a log a(z) or log Z above 0.
         """
         if torch.compiler.is_compiling() or torch._C._are_functorch_transforms_active():
             return
@@ -50,22 +51,43 @@ class Checks:
         expected = z.shape[:batch]
         given = zip(REMEDIES, (log_acceptance, log_proposal, log_posterior), strict=True)
         for name, value in given:
-            if value is not None and value.shape != expected:
+            if value is None:
+                continue
+            if not isinstance(value, Tensor) or not value.is_floating_point():
+                got = value.dtype if isinstance(value, Tensor) else type(value).__name__
+                raise WrongInput(f"{name} is {got}, expected a tensor of floating point numbers")
+            if value.shape != expected:
                 raise WrongInput(
                     f"{name} has shape {tuple(value.shape)} for z of shape {tuple(z.shape)} with "
                     f"events of shape {tuple(event_shape)}, expected {tuple(expected)}: "
                     f"{REMEDIES[name]}"
                 )
+        if log_z is not None and log_z.shape:
+            raise WrongInput(f"log_z has shape {tuple(log_z.shape)}, expected (), one number")
         if not self.has_seen_values:
             refuse_positive(log_acceptance)
+            if log_z is not None and not bool(log_z <= ROUNDING):
+                raise WrongInput(
+                    f"log_z is {float(log_z):.3g}, expected at most 0, the logarithm of Z: give "
+                    "estimate_z(proposal, log_a).log_mean"
+                )
             self.has_seen_values = True
 
 
 def refuse_positive(log_acceptance: Tensor) -> None:
     """Raises WrongInput where log a(z) is above 0 by more than rounding."""
-    if bool((log_acceptance > ROUNDING).any()):
+    above = log_acceptance[log_acceptance > ROUNDING]
+    if above.isinf().any():
+        raise WrongInput("the acceptance function gave a value that is not finite")
+    if above.numel():
         raise WrongInput(
-            f"log_a goes up to {float(log_acceptance.max()):.3g}, expected at most 0: it returns "
+            f"log_a goes up to {float(above.max()):.3g}, expected at most 0: it returns "
             "log a(z), in nats, of a probability a(z); end the network with "
             "torch.nn.functional.logsigmoid, for example"
         )
+
+
+def refuse_nan(log_acceptance: Tensor) -> None:
+    """Raises WrongInput where log a(z) is NaN."""
+    if log_acceptance.isnan().any():
+        raise WrongInput("log_a gave NaN: nothing can be accepted, rejected or ranked by it")

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
-from .checks import Checks
+from .checks import Checks, refuse_nan
 from .density import MIN_LOG_Z, check_truncation, log_resampled_density
 from .proposal import proposal_distribution
 from .sampler import sample_resampled
@@ -118,7 +118,7 @@ class ResampledDistribution(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log p_T(z) in nats: (..., *event_shape) -> (...), broadcast to the batch shape."""
         log_proposal, log_acceptance = self.proposal.log_prob(value), self.log_a(value)
-        self.checks(value, self.event_shape, log_acceptance, log_proposal)
+        self.checks(value, self.event_shape, log_acceptance, log_proposal, log_z=self.log_z)
         density = log_resampled_density(log_proposal, log_acceptance, self.log_z, self.truncation)
         return density.expand(torch.broadcast_shapes(density.shape, self.batch_shape))
 
@@ -142,6 +142,7 @@ class ResampledDistribution(Distribution):
         z = self.proposal.sample((num_proposals,))
         log_acceptance = self.log_a(z)
         self.checks(z, self.event_shape, log_acceptance)
+        refuse_nan(log_acceptance)
         log_acceptance, order = log_acceptance.sort(descending=True)
         return z[order], log_acceptance
 

@@ -138,11 +138,11 @@ def running_z_estimates(
     while sums.count < wanted and not is_good_enough():
         z = proposal.sample((min(per_batch, wanted - sums.count),))
         log_acceptance = log_a(z)
+        checks(z, z.shape[1:], log_acceptance)
         a = log_acceptance.double().exp()
         if centre is not None:
             a = (a + log_a(2 * centre - z).double().exp()) / 2
         sums = sums.add(a)
-        checks(z, z.shape[1:], log_acceptance)
         yield estimate(), sums
 
 

@@ -8,7 +8,7 @@ from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
 from ..errors import WrongInput
-from .checks import Checks
+from .checks import Checks, refuse_nan
 
 MAX_BLOCK = 8_192  # candidates at a time: what stays in a core's cache
 MAX_REJECTED = 10**8  # candidates in a row without an end to a sample: then the sampler gives up
@@ -54,8 +54,7 @@ def sample_resampled(
         num_candidates = candidates.shape[0]
         log_acceptance = log_a(candidates)
         checks(candidates, candidates.shape[1:], log_acceptance)
-        if log_acceptance.isnan().any():
-            raise WrongInput("log_a gave NaN: no sample can be accepted or rejected by it")
+        refuse_nan(log_acceptance)
         # Uniforms in float64: float32 has none between 0 and 6e-8, and a(z) is often below.
         uniform = torch.rand(num_candidates, dtype=torch.float64, device=log_acceptance.device)
         accepted = (uniform.log() < log_acceptance).nonzero().squeeze(-1)
