@@ -12,6 +12,7 @@ from .errors import ResampledPriorsError
 from .experiment import (
     Config,
     Run,
+    figure_runs,
     resolve_evaluation,
     resolve_figure,
     resolve_index,
@@ -19,6 +20,7 @@ from .experiment import (
     resolve_table,
     resolve_toy,
     resolve_z,
+    table_runs,
 )
 from .options import (
     DATA,
@@ -36,6 +38,8 @@ from .options import (
     use_device,
     with_options,
 )
+from .runs.records import check_settings_of
+from .terminal import any_terminal
 
 app = typer.Typer(
     add_completion=False,
@@ -72,6 +76,25 @@ def command(function: Callable[..., None]) -> Callable[..., None]:
 def _of_run(resolve: Callable[[Config, Run], Config], folder: Path) -> Callable[[Config], Config]:
     """What a step of the run with this folder takes from a config."""
     return lambda config: resolve(config, Run.from_folder(folder))
+
+
+def _of_trained(
+    resolve: Callable[[Config, Run], Config], folder: Path
+) -> Callable[[Config], Config]:
+    """The same of a run that has been trained, by the settings that the config has now."""
+
+    def of(config: Config) -> Config:
+        run = Run.from_folder(folder)
+        check_settings_of(folder, resolve_run(config, run))
+        return resolve(config, run)
+
+    return of
+
+
+def _check_runs(config: Config, runs: list[Run], results: Path) -> None:
+    """Refuse to show a run of other settings than the config's."""
+    for run in runs:
+        check_settings_of(results / run.folder, resolve_run(config, run))
 
 
 @command
@@ -154,7 +177,7 @@ def train_together(
 @command
 def estimate_z(run: RunFolder, given: Given, machine: Machine) -> None:
     """Estimate Z of a trained run: writes z.json."""
-    settings = given.to("estimate_z", _of_run(resolve_z, run))
+    settings = given.to("estimate_z", _of_trained(resolve_z, run))
     device = machine.use()
     from .runs.steps import estimate_run_z
 
@@ -164,7 +187,7 @@ def estimate_z(run: RunFolder, given: Given, machine: Machine) -> None:
 @command
 def evaluate(run: RunFolder, data: DataFile, given: Given, machine: Machine) -> None:
     """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
-    settings = given.to("evaluate", _of_run(resolve_evaluation, run))
+    settings = given.to("evaluate", _of_trained(resolve_evaluation, run))
     device = machine.use()
     from .runs.steps import evaluate_run
 
@@ -178,7 +201,12 @@ def table(
     results: ResultsFolder = RESULTS,
 ) -> None:
     """Build a table from the runs that are there: writes NAME.csv, .md, .tex, .html."""
-    settings = given.to("table", lambda config: resolve_table(config, name))
+
+    def resolve(config: Config) -> Config:
+        _check_runs(config, table_runs(config, name), results)
+        return resolve_table(config, name)
+
+    settings = given.to("table", resolve)
     from .report.tables import write_table
 
     write_table(name, settings, results)
@@ -214,6 +242,7 @@ def figure(
     from .report.figures import make_figure, redraw_figure
 
     def resolve(config: Config) -> Config:
+        _check_runs(config, figure_runs(config, name), results)
         return resolve_figure(config, name)
 
     if redraw:
@@ -324,6 +353,7 @@ def measured_times(
 
 def main() -> None:
     """Run the command line; an error the user can mend is one line and exit status 1."""
+    any_terminal()
     try:
         app()
     except ResampledPriorsError as error:

@@ -56,7 +56,7 @@ class FromConfig:
         else:
             try:
                 settings = json.loads(text)
-            except ValueError as error:
+            except (ValueError, RecursionError) as error:
                 raise ResampledPriorsError(f"--settings is not JSON: {error}") from error
             check_settings(settings, command)
         log(f"settings: {json.dumps(settings)}")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from resampled_priors.experiment import Run, load_config, merge
+from resampled_priors.experiment import Run, load_config, merge, resolve_run
 from resampled_priors.report import timing
 
 ROOT = Path(__file__).parents[2]
@@ -22,10 +22,13 @@ def write_run(results: Path, run: Run, train_seconds: float, evaluated: bool = T
     folder.mkdir(parents=True)
     common = {"device": "cpu", "iterations": 1_000, "train_seconds": train_seconds} | metrics
     z = {"num_z_samples": 0 if run.prior == "standard" else 4_000, "seconds": 2.0}
-    (folder / "run.json").write_text(json.dumps(common))
+    z |= {"z": 1.0, "z_se": 0.0, "log_z": 0.0, "log_z_se": 0.0}
+    record = {"settings": resolve_run(CONFIG, run), "model_sha256": "0", **common}
+    (folder / "run.json").write_text(json.dumps(record))
     if evaluated:
         (folder / "z.json").write_text(json.dumps(z))
         evaluation = {"num_test_images": 5, "num_importance_samples": 100, "evaluate_seconds": 10}
+        evaluation |= dict.fromkeys(["nll", "elbo", "kl", "recons", "log_z_se"], 0.0) | {"z": 1.0}
         (folder / "metrics.json").write_text(
             json.dumps(common | evaluation | {"num_z_samples": z["num_z_samples"]})
         )

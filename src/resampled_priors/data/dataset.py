@@ -104,7 +104,8 @@ def load_dataset(path: str | Path) -> Dataset:
         with safe_open(path, "pt") as file:
             about = json.loads((file.metadata() or {})[METADATA_KEY])
             tensors = {key: file.get_tensor(key) for key in file.keys()}
-        if (checksum := checksum_file(path)).exists() and sha256(path) not in checksum.read_text():
+        checksum = checksum_file(path)
+        if checksum.exists() and sha256(path).encode() not in checksum.read_bytes():
             raise ValueError(f"its content is not that of {checksum.name}")
         name, kind, provenance = (about.get(key) for key in ("name", "kind", "provenance"))
         shape = about.get("image_shape", list(IMAGE_SHAPE))

@@ -132,5 +132,6 @@ def write_prepared(output: str | Path, tensors: dict[str, Tensor], about: dict[s
     content = save({key: tensor.contiguous() for key, tensor in tensors.items()}, metadata)
     checksum = checksum_file(output)
     with atomic_write(checksum) as beside, atomic_write(output) as temporary:
-        beside.write_text(f"{hashlib.sha256(content).hexdigest()}  {checksum.stem}\n")
+        line = f"{hashlib.sha256(content).hexdigest()}  {checksum.stem}\n"
+        beside.write_bytes(line.encode("utf-8", "surrogateescape"))
         temporary.write_bytes(content)

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from ..experiment import Config, Run, files_of_runs, resolve_evaluation, resolve_run, resolve_z
-from ..files import atomic_write, read_json
+from ..files import atomic_write
 from ..machine.gpus import nvidia_smi
+from ..runs.records import read_record
 
 MEASURED = files(__package__).joinpath("measured_times.csv")
 COLUMNS = [
@@ -28,11 +29,11 @@ def measured_times(results: Path) -> pd.DataFrame:
     """One row for each trained run of a results folder: what was done, and in how many seconds."""
     rows = []
     for path in files_of_runs(Path(results), "run.json"):
-        row = vars(Run.from_folder(path.parent)) | read_json(path)
-        for name in ("z.json", "metrics.json"):
-            if path.with_name(name).exists():
-                found = read_json(path.with_name(name))
-                row |= {"z_seconds": found["seconds"]} | found if name == "z.json" else found
+        row = vars(Run.from_folder(path.parent)) | read_record(path)
+        for other in (path.with_name("z.json"), path.with_name("metrics.json")):
+            if other.exists():
+                found = read_record(other)
+                row |= {"z_seconds": found["seconds"], **found} if "seconds" in found else found
         rows.append(row)
     return pd.DataFrame(rows, columns=COLUMNS)
 
