@@ -64,7 +64,7 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
     partial = snakemake(again, "tables", "--config", "partial=True", configfiles=configfiles)
     assert partial.returncode == 0, partial.stdout
     text = (results / "mine.md").read_text()
-    assert f"Missing runs: my results/{runs['bad'].folder}" in text
+    assert f"Missing runs: {runs['bad'].folder}" in text
     assert "| bad      | —      |" in text
     assert "— not run yet" in text
 
