@@ -21,7 +21,7 @@ import pandas as pd
 from ..errors import ResampledPriorsError
 from ..experiment import Config, Run, files_of_runs, paper_number
 from ..experiment.labels import METRIC_LABELS
-from ..files import read_json
+from ..runs.records import read_record
 from .numbers import Numbers, damaged, load_numbers
 from .paper import paper_values
 
@@ -154,7 +154,7 @@ def _cell(row: dict[str, Any], config: Config, results: Path) -> list[Compared]:
 
 def _number(path: Path, key: str) -> float:
     """A number of a metrics.json."""
-    metrics = read_json(path)
+    metrics = read_record(path)
     try:
         return float(metrics[key])
     except (KeyError, TypeError, ValueError) as error:

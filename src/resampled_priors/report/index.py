@@ -11,7 +11,8 @@ import matplotlib.image
 from markupsafe import Markup
 
 from ..experiment import Config, Run, paper_number
-from ..files import atomic_write, read_json
+from ..files import atomic_write
+from ..runs.records import read_record
 
 CSS_PIXELS_PER_DOT = 0.5  # of figures with 300 dots an inch
 RECORDS = ("run.json", "z.json", "metrics.json", "training.csv")
@@ -81,7 +82,7 @@ def _run(results: Path, folder: str) -> dict[str, Any]:
     names = [name for name in RECORDS if (results / folder / name).exists()]
     record: dict[str, Any] = {}
     for name in (name for name in names if name.endswith(".json")):
-        record |= read_json(results / folder / name)
+        record |= read_record(results / folder / name)
     place = Run.from_folder(folder)
     name = f"{place.dataset}/{place.model}/{place.prior}/seed{place.seed}"
     return {
