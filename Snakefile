@@ -12,6 +12,10 @@ min_version("9.12")
 configfile: "config.yaml"
 
 
+# With --sdm apptainer alone, and then in the place of the environment: built from apptainer.def.
+container: "resampled-priors.sif"
+
+
 report: "workflow/report/workflow.rst"
 
 

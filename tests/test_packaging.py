@@ -1,5 +1,6 @@
 """The files around the package agree with each other: pins, version, citation, make targets."""
 
+import json
 import os
 import re
 import shutil
@@ -109,6 +110,51 @@ def test_the_command_says_its_version():
     command = [sys.executable, "-c", code, "--version"]
     said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert said == f"resampled-priors {PROJECT['version']}\n"
+
+
+# Containers --------------------------------------------------------------------------------------
+
+
+def test_the_image_gets_what_the_workflow_reads_and_no_results():
+    lines = (ROOT / ".dockerignore").read_text().splitlines()
+    assert lines[1] == "*"  # nothing but what is named
+    named = {line[1:] for line in lines if line.startswith("!")}
+    assert all((ROOT / name).exists() for name in named)
+    read = {"Snakefile", "config.yaml", "config", "workflow", "profiles", "src", "pyproject.toml"}
+    # Each rule names environment.yml under conda, and that constraints.txt.
+    assert read | {"README.md", "constraints.txt", "environment.yml"} <= named
+    assert not named & {"results", "data", "docs", "tests", ".git", ".venv"}
+
+
+def test_both_images_install_the_pinned_versions_and_run_the_demo():
+    command = (ROOT / "Dockerfile").read_text().split("\nCMD ")[1]
+    demo = ["snakemake", "all", "--cores", "all", "--configfile", "config/demo.yaml"]
+    assert json.loads(command) == demo
+    definition = (ROOT / "apptainer.def").read_text()
+    assert f"exec {' '.join(demo)} " in definition
+    copied = re.findall(r"^    (\S+) /opt/resampled-priors/\1$", definition, re.MULTILINE)
+    assert set(copied) >= {"pyproject.toml", "constraints.txt", "src", *PROJECT["license-files"]}
+    for text in ((ROOT / "Dockerfile").read_text(), definition):
+        installs = re.findall(r"pip install [^\n]*", text)
+        assert installs and all("-c constraints.txt" in line for line in installs)
+    assert (
+        f'container: "{re.search(r"apptainer build (.*sif)", definition)[1]}"'
+        in (ROOT / "Snakefile").read_text()
+    )
+
+
+@pytest.mark.parametrize("rules", sorted((ROOT / "workflow" / "rules").glob("*.smk")), ids=str)
+def test_no_output_is_ensured_which_no_storage_can_serve(rules):
+    """Snakemake looks for an ensured file in the storage before it has put it there."""
+    assert "ensure(" not in rules.read_text()
+
+
+def test_the_kubernetes_profile_says_that_it_is_untested():
+    path = ROOT / "profiles" / "kubernetes" / "config.v8+.yaml"
+    profile = yaml.safe_load(path.read_text())
+    assert profile["executor"] == "kubernetes" and profile["shared-fs-usage"] == "none"
+    assert profile["container-image"].endswith(f":{PROJECT['version']}")
+    assert "Untested" in path.read_text()
 
 
 # Wheel and sdist ---------------------------------------------------------------------------------

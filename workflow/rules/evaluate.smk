@@ -6,7 +6,7 @@ rule estimate_z:
         model=f"{RUN}/model.safetensors",
         run=f"{RUN}/run.json",
     output:
-        ensure(f"{RUN}/z.json", non_empty=True),
+        f"{RUN}/z.json",
     log:
         f"<results>/logs/estimate_z/{LOG_NAME}.log",
     benchmark:
@@ -33,7 +33,7 @@ rule evaluate:
         z=f"{RUN}/z.json",
         data=lambda w: prepared(w.dataset),
     output:
-        ensure(f"{RUN}/metrics.json", non_empty=True),
+        f"{RUN}/metrics.json",
     log:
         f"<results>/logs/evaluate/{LOG_NAME}.log",
     benchmark:

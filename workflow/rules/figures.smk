@@ -31,15 +31,15 @@ rule figure:
         runs=lambda w: run_files(experiment.figure_files(config, w.figure), figure_runs(w)),
         data=figure_data,
     output:
-        pdf=ensure("<results>/{figure}.pdf", non_empty=True),
+        pdf="<results>/{figure}.pdf",
         png=report(
-            ensure("<results>/{figure}.png", non_empty=True),
+            "<results>/{figure}.png",
             caption="../report/figure.rst",
             category="Figures",
             labels=lambda w: report_labels("figure", w.figure),
         ),
-        numbers=ensure("<results>/{figure}.npz", non_empty=True),
-        record=ensure("<results>/{figure}.json", non_empty=True),
+        numbers="<results>/{figure}.npz",
+        record="<results>/{figure}.json",
     log:
         "<results>/logs/figures/{figure}.log",
     benchmark:

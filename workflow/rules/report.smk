@@ -6,7 +6,7 @@ rule page:
         rules.tables.input,
         rules.figures.input,
     output:
-        ensure("<results>/index.html", non_empty=True),
+        "<results>/index.html",
     log:
         "<results>/logs/index.log",
     conda:

@@ -5,12 +5,12 @@ rule table:
     input:
         lambda w: run_files(["metrics.json", "run.json"], table_runs(w)),
     output:
-        record=ensure("<results>/{table}.json", non_empty=True),
-        csv=ensure("<results>/{table}.csv", non_empty=True),
-        md=ensure("<results>/{table}.md", non_empty=True),
-        tex=ensure("<results>/{table}.tex", non_empty=True),
+        record="<results>/{table}.json",
+        csv="<results>/{table}.csv",
+        md="<results>/{table}.md",
+        tex="<results>/{table}.tex",
         html=report(
-            ensure("<results>/{table}.html", non_empty=True),
+            "<results>/{table}.html",
             caption="../report/table.rst",
             category="Tables",
             labels=lambda w: report_labels("table", w.table),

@@ -6,8 +6,8 @@ rule train:
         data=lambda w: prepared(w.dataset),
     output:
         model=f"{RUN}/model.safetensors",
-        training=ensure(f"{RUN}/training.csv", non_empty=True),
-        run=ensure(f"{RUN}/run.json", non_empty=True),
+        training=f"{RUN}/training.csv",
+        run=f"{RUN}/run.json",
     log:
         f"<results>/logs/train/{LOG_NAME}.log",
     benchmark:
