@@ -22,6 +22,7 @@ from .experiment import (
     resolve_z,
     table_runs,
 )
+from .machine.terminal import any_terminal
 from .options import (
     DATA,
     RESULTS,
@@ -39,7 +40,6 @@ from .options import (
     with_options,
 )
 from .runs.records import check_settings_of
-from .terminal import any_terminal
 
 app = typer.Typer(
     add_completion=False,

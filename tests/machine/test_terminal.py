@@ -9,10 +9,11 @@ from pathlib import Path
 import pytest
 import yaml
 
-from resampled_priors import cli, terminal
+from resampled_priors import cli
 from resampled_priors.experiment import Run
+from resampled_priors.machine import terminal
 
-CONFIG_FILE = Path(__file__).parents[1] / "config.yaml"
+CONFIG_FILE = Path(__file__).parents[2] / "config.yaml"
 RUN = Run("short", "digits", "vae", "lars_Tinf", 0)
 LINE = (
     "import sys; from resampled_priors import cli\n"
