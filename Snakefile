@@ -9,7 +9,8 @@ from snakemake.utils import min_version
 min_version("9.12")
 
 
-configfile: "config.yaml"
+# That of the working folder, or with --directory elsewhere the one beside this file.
+configfile: "config.yaml" if os.path.exists("config.yaml") else workflow.source_path("config.yaml")
 
 
 # With --sdm apptainer alone, and then in the place of the environment: built from apptainer.def.
@@ -20,7 +21,6 @@ report: "workflow/report/workflow.rst"
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/guards.smk"
 include: "workflow/rules/settings.smk"
 include: "workflow/rules/shown.smk"
 include: "workflow/rules/data.smk"
@@ -29,6 +29,7 @@ include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
+include: "workflow/rules/guards.smk"
 include: "workflow/rules/estimate.smk"
 
 

@@ -51,15 +51,20 @@ def _sync(path: Path) -> None:
 
 
 def write_json(path: str | Path, obj: object) -> None:
-    """Write `obj` as indented JSON, whole or not at all. NaN and infinities are refused.
+    """Write `obj` as ``json_text``, whole or not at all."""
+    text = json_text(obj)  # before the file is touched
+    with atomic_write(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def json_text(obj: object) -> str:
+    """Indented JSON. NaN and infinities are refused.
 
     An object gets one entry more, its checksum: a digit that is changed on a disk is still JSON.
     """
     if isinstance(obj, dict):
         obj = obj | {"checksum": _checksum(obj)}
-    text = json.dumps(obj, indent=2, allow_nan=False) + "\n"  # before the file is touched
-    with atomic_write(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+    return json.dumps(obj, indent=2, allow_nan=False) + "\n"
 
 
 def read_json(path: str | Path) -> Any:

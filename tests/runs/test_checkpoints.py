@@ -5,8 +5,11 @@ Training's own are in test_training.py; real kills of real processes in test_kil
 
 import itertools
 import math
+import os
 import subprocess
 import sys
+import threading
+import time
 import types
 from pathlib import Path
 
@@ -22,9 +25,9 @@ from resampled_priors.files import atomic_write
 from resampled_priors.lars import normalizer as partition
 from resampled_priors.lars.normalizer import estimate_z
 from resampled_priors.models import build_model
-from resampled_priors.runs import checkpoints
+from resampled_priors.runs import checkpoints, finished
 from resampled_priors.runs.checkpoints import Checkpoint
-from resampled_priors.runs.locks import sole_user
+from resampled_priors.runs.locks import hold_workflow, sole_user
 from resampled_priors.runs.steps import CheckpointedZ
 from resampled_priors.runs.steps import evaluate as evaluate_from
 
@@ -198,18 +201,54 @@ def test_other_inputs_and_other_steps_have_other_checkpoints(tmp_path):
         assert Checkpoint(tmp_path, step, inputs).load() is None
 
 
-def test_clearing_removes_the_steps_own_and_the_empty_folder(tmp_path):
+RECORD = b'{"train_seconds": 4.5}'
+
+
+def test_finishing_removes_the_steps_own_checkpoints_and_no_others(tmp_path):
     train = [Checkpoint(tmp_path, "train", {"seed": seed}) for seed in (0, 1)]
     evaluate = Checkpoint(tmp_path, "evaluate", {})
     for checkpoint in (*train, evaluate):
-        checkpoint.save({})
-        checkpoint.save({})
-    train[0].clear()
+        checkpoint.save({"value": 1})
+        checkpoint.save({"value": 2})
+    train[0].finish({"run.json": RECORD})
     names = {path.name for path in (tmp_path / "checkpoint").iterdir()}
-    assert names == {evaluate.newest.name, evaluate.older.name}
-    evaluate.clear()
-    assert list(tmp_path.iterdir()) == []
-    evaluate.clear()  # nothing there: nothing to do
+    others = {path.name for other in (train[1], evaluate) for path in (other.newest, other.older)}
+    assert names == others | {train[0].finished.name}
+    assert train[1].load() == {"value": 2}
+    assert train[0].load() is None
+    assert train[0].restore() and (tmp_path / "run.json").read_bytes() == RECORD
+
+
+def test_an_interrupted_run_outlives_a_short_one_of_other_settings(tmp_path, capsys):
+    """Two hours of work stay for ever, and are named; ten seconds of it for a month."""
+    short, long, now = (Checkpoint(tmp_path, "train", {"seed": seed}) for seed in range(3))
+    long.before, short.before = 7_200.0, 10.0
+    for checkpoint in (short, long):
+        checkpoint.save({"value": 1})
+    now.finish({"run.json": RECORD})
+    named = f"{long.newest}: 2 hours of work with other settings or data are kept"
+    assert named in capsys.readouterr().out
+    assert short.newest.exists() and long.newest.exists()
+    month_ago = time.time() - 32 * 24 * 3600
+    for checkpoint in (short, long):
+        os.utime(checkpoint.newest, (month_ago, month_ago))
+    now.finish({"run.json": RECORD})
+    assert long.load() == {"value": 1} and short.load() is None
+    long.finish({"run.json": RECORD})
+    assert now.restore()
+
+
+def test_work_finished_with_other_settings_is_kept_too(tmp_path, capsys):
+    one, other = (Checkpoint(tmp_path, "train", {"seed": seed}) for seed in range(2))
+    one.finish({"run.json": b'{"train_seconds": 9000}'})
+    (tmp_path / "run.json").unlink()  # as Snakemake does
+    other.finish({"run.json": RECORD})
+    assert f"{one.finished}: 2.5 hours of work" in capsys.readouterr().out
+    finished.confirm(tmp_path / "run.json")
+    assert one.finished.exists() and not other.finished.exists()
+    assert one.restore() and b"9000" in (tmp_path / "run.json").read_bytes()
+    finished.confirm(tmp_path / "run.json")
+    assert not (tmp_path / "checkpoint").exists()
 
 
 def test_a_failed_save_leaves_the_checkpoints_before_it(monkeypatch, tmp_path):
@@ -259,17 +298,46 @@ def holder(tmp_path):
     process.stdout.close()
 
 
-def test_a_second_process_is_refused(holder, tmp_path):
-    with pytest.raises(ResampledPriorsError) as error, sole_user(tmp_path):
-        pass
-    assert str(error.value) == (
-        f"{tmp_path}: another process is at work on this run: wait for it, or end it"
-    )
-    holder.stdin.close()
-    holder.wait()
-    assert list(tmp_path.iterdir()) == []
+def test_a_second_process_waits_for_the_first(holder, tmp_path, capsys):
+    """It does not fail: Snakemake deletes the outputs of a job that fails."""
+    threading.Timer(1.0, holder.stdin.close).start()
     with sole_user(tmp_path):
-        pass
+        assert holder.wait() == 0
+    line = f"{tmp_path}: another process is at work on this run: waiting for its end\n"
+    assert capsys.readouterr().out == line
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_results_have_one_snakemake_wherever_it_works(tmp_path, monkeypatch):
+    """Two working folders with the same results; the second is refused before it does anything."""
+    hold = """if True:
+        import pathlib, sys
+        from resampled_priors.runs.locks import hold_workflow
+        held = hold_workflow(pathlib.Path("../results"))
+        print("held", flush=True)
+        sys.stdin.read()
+    """
+    for name in ("one", "other"):
+        (tmp_path / name).mkdir()
+    with subprocess.Popen(
+        [sys.executable, "-c", hold],
+        cwd=tmp_path / "one",
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as first:
+        assert first.stdout.readline() == "held\n"
+        monkeypatch.chdir(tmp_path / "other")
+        results = tmp_path / "results"
+        with pytest.raises(ResampledPriorsError) as error:
+            hold_workflow(results)
+        assert str(error.value) == (
+            f"{results}: another Snakemake is at work on these results: wait for it, or end it"
+        )
+        first.stdin.close()
+        first.wait()
+    assert list(results.iterdir()) == []
+    assert len(hold_workflow(results)) == 2
 
 
 def test_a_killed_process_holds_nothing_and_its_remains_go(holder, tmp_path):

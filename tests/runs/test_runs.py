@@ -4,6 +4,7 @@ import json
 import shutil
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -19,11 +20,11 @@ from resampled_priors.data.prepare import prepare_own
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.evaluation import evaluate
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.files import read_json, sha256
+from resampled_priors.files import read_json, sha256, write_json
 from resampled_priors.models import build_model
-from resampled_priors.runs import checkpoints, training
+from resampled_priors.runs import checkpoints, finished, steps, training
+from resampled_priors.runs.finished import write_outputs
 from resampled_priors.runs.load import load_run
-from resampled_priors.runs.locks import sole_user
 from resampled_priors.runs.steps import (
     estimate_run_z,
     evaluate_run,
@@ -95,20 +96,82 @@ def standard_run(digits, tmp_path_factory):
 
 @pytest.fixture
 def copy(lars_run, tmp_path):
-    return Path(shutil.copytree(lars_run, tmp_path / "run"))
+    """The run as Snakemake leaves it."""
+    copies = shutil.ignore_patterns("checkpoint")
+    return Path(shutil.copytree(lars_run, tmp_path / "run", ignore=copies))
 
 
 # --- what a run leaves ---------------------------------------------------------------------
 
 
-def test_a_run_leaves_its_five_files(lars_run):
-    assert {path.name for path in lars_run.iterdir()} == {
-        "run.json",
-        "model.safetensors",
-        "training.csv",
-        "z.json",
-        "metrics.json",
-    }
+FILES = ("model.safetensors", "training.csv", "run.json", "z.json", "metrics.json")
+
+
+def test_a_run_leaves_its_five_files_and_copies_until_snakemake_has_noted_them(copy, lars_run):
+    names = {path.name for path in lars_run.rglob("*") if path.is_file()}
+    kept = {path.name for path in (lars_run / "checkpoint").iterdir()}
+    assert {name.split(".")[0] for name in kept} == set(finished.RECORDS)
+    assert len(kept) == 3 and names == kept | set(FILES)
+    shutil.copytree(lars_run / "checkpoint", copy / "checkpoint")
+    for record in finished.RECORDS.values():
+        assert finished.is_kept(copy / record)
+        finished.confirm(copy / record)
+        assert not finished.is_kept(copy / record)
+    assert {path.name for path in copy.iterdir()} == set(FILES)
+
+
+@pytest.mark.parametrize("step", finished.RECORDS)
+def test_finished_work_whose_outputs_were_deleted_is_put_back(
+    step, lars_run, digits, tmp_path, monkeypatch, capsys
+):
+    """As Snakemake deletes them, after a kill of itself or of a job that had just finished."""
+    folder = Path(shutil.copytree(lars_run, tmp_path / "run"))
+    before = {name: (folder / name).read_bytes() for name in FILES}
+    outputs = FILES[:3] if step == "train" else [finished.RECORDS[step]]
+    for name in outputs:
+        (folder / name).unlink()
+    monkeypatch.setattr(Trainer, "start", None)
+    monkeypatch.setattr(steps, "estimate_model_z", None)
+    monkeypatch.setattr(steps, "evaluate", None)
+    if step == "train":
+        train_run(folder, settings_for(prior="lars"), digits, None, "cpu")
+    elif step == "estimate_z":
+        estimate_run_z(folder, 2_000, None, "cpu")
+    else:
+        evaluate_run(folder, digits, 2, "cpu")
+    assert f"{step} was finished before" in capsys.readouterr().out
+    assert {name: (folder / name).read_bytes() for name in FILES} == before
+
+
+def test_a_damaged_copy_is_not_put_back(lars_run, digits, tmp_path, capsys):
+    folder = Path(shutil.copytree(lars_run, tmp_path / "run"))
+    [kept] = folder.glob("checkpoint/train.*")
+    content = bytearray(kept.read_bytes())
+    content[len(content) // 2] ^= 1
+    kept.write_bytes(content)
+    (folder / "model.safetensors").unlink()
+    train_run(folder, settings_for(prior="lars"), digits, None, "cpu")
+    out = capsys.readouterr().out
+    assert f"{kept} is damaged" in out and f"trained {folder}" in out
+    assert sha256(folder / "model.safetensors") == sha256(lars_run / "model.safetensors")
+    assert finished.is_kept(folder / "run.json")
+
+
+def test_training_by_hand_replaces_no_run_of_other_settings_that_took_long(copy, digits):
+    def took(seconds):
+        write_json(copy / "run.json", read_json(copy / "run.json") | {"train_seconds": seconds})
+
+    took(7_200.0)
+    before = {path.name: path.read_bytes() for path in copy.iterdir()}
+    other = settings_for(prior="lars", iterations=4)
+    with pytest.raises(ResampledPriorsError) as error:
+        train_run(copy, other, digits, None, "cpu")
+    changed = "took 2.0 hours, with other settings (training.iterations: 3 -> 4)"
+    assert_one_line(str(error.value), str(copy), changed)
+    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    took(3_500.0)
+    train_run(copy, other, digits, None, "cpu")
+    assert read_json(copy / "run.json")["settings"] == other
 
 
 def test_metrics(lars_run, standard_run):
@@ -355,36 +418,73 @@ def test_retraining_by_hand_makes_z_stale(copy, digits):
     assert names == {sha256(copy / "model.safetensors")}
 
 
-def test_one_process_at_a_time(copy, digits):
+HOLD = """
+import sys
+from pathlib import Path
+from resampled_priors.runs.locks import sole_user
+with sole_user(Path(sys.argv[1])):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize("step", finished.RECORDS)
+def test_a_step_waits_for_another_process_and_changes_nothing_until_then(
+    step, copy, digits, capsys
+):
+    steps = {
+        "train": lambda: train_run(copy, settings_for(prior="lars"), digits, None, "cpu"),
+        "estimate_z": lambda: estimate_run_z(copy, 500, None, "cpu"),
+        "evaluate": lambda: evaluate_run(copy, digits, 3, "cpu"),
+    }
     before = {path.name: path.read_bytes() for path in copy.iterdir()}
-    with sole_user(copy):
-        for step in (
-            lambda: train_run(copy, settings_for(prior="lars"), digits, None, "cpu"),
-            lambda: estimate_run_z(copy, 500, None, "cpu"),
-            lambda: evaluate_run(copy, digits, 2, "cpu"),
-        ):
-            with pytest.raises(ResampledPriorsError, match="another process is at work"):
-                step()
-    assert {path.name: path.read_bytes() for path in copy.iterdir()} == before
+    then = []
+
+    def release():
+        then.append({p.name: p.read_bytes() for p in copy.iterdir() if p.is_file()})
+        holder.stdin.close()
+
+    command = [sys.executable, "-c", HOLD, copy]
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True) as holder:
+        assert holder.stdout.readline() == "held\n"
+        threading.Timer(2.0, release).start()
+        steps[step]()
+    assert f"{copy}: another process is at work on this run" in capsys.readouterr().out
+    assert then == [before | {".lock": b""}]
+    record = finished.RECORDS[step]
+    assert (copy / record).read_bytes() != before[record]
 
 
-def test_killed_before_run_json_the_training_is_not_lost(
-    digits, tmp_path, monkeypatch, capsys, lars_run
+@pytest.mark.parametrize("killed_at", ["nothing", "training.csv", "model.safetensors", "all"])
+def test_killed_in_its_last_writes_the_training_is_not_lost(
+    killed_at, digits, tmp_path, monkeypatch, capsys, lars_run
 ):
     monkeypatch.setattr(checkpoints, "CHECKPOINT_SECONDS", -1)
 
-    def killed(path, content):
+    def killed(*arguments):
+        raise KeyboardInterrupt
+
+    def killed_midway(folder, outputs):
+        names = list(outputs)
+        first = names[: names.index(killed_at) + 1 if killed_at in names else len(names)]
+        write_outputs(folder, {name: outputs[name] for name in first})
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "write_json", killed)
+        if killed_at == "nothing":
+            patch.setattr(checkpoints, "keep", killed)
+        patch.setattr(checkpoints, "write_outputs", killed_midway)
         with pytest.raises(KeyboardInterrupt):
             train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
-    for name in ("model.safetensors", "training.csv"):
-        (tmp_path / name).unlink()  # as Snakemake does
+    for name in FILES[:3]:
+        (tmp_path / name).unlink(missing_ok=True)  # as Snakemake does
     train_run(tmp_path, settings_for(prior="lars"), digits, None, "cpu")
-    assert "continuing from iteration 3" in capsys.readouterr().out
+    from_checkpoint = killed_at == "nothing"
+    said = "continuing from iteration 3" if from_checkpoint else "train was finished before"
+    assert said in capsys.readouterr().out
     assert sha256(tmp_path / "model.safetensors") == sha256(lars_run / "model.safetensors")
+    assert not list(tmp_path.glob("checkpoint/*.pt"))
 
 
 @pytest.mark.parametrize("changed", ["data", "base"])
@@ -395,8 +495,8 @@ def test_a_checkpoint_of_other_data_or_another_base_is_not_continued(
     data = Path(shutil.copy(digits, tmp_path / "digits.safetensors"))
     base = Path(shutil.copytree(standard_run, tmp_path / "base")) / "model.safetensors"
     arguments = (settings_for(prior="lars_posthoc"), data, base, "cpu")
-    with monkeypatch.context() as patch:
-        patch.setattr(checkpoints.Checkpoint, "clear", lambda self: None)
+    with monkeypatch.context() as patch:  # killed twice before the last writes
+        patch.setattr(checkpoints.Checkpoint, "finish", lambda self, outputs: None)
         train_run(tmp_path / "run", *arguments)
         train_run(tmp_path / "run", *arguments)
     assert capsys.readouterr().out.count("continuing from iteration 3") == 1
@@ -407,7 +507,7 @@ def test_a_checkpoint_of_other_data_or_another_base_is_not_continued(
         save_file(load_file(digits), data, {"resampled_priors": json.dumps(about)})
     train_run(tmp_path / "run", *arguments)
     assert "continuing" not in capsys.readouterr().out
-    assert not (tmp_path / "run" / "checkpoint").exists()
+    assert len(list(tmp_path.glob("run/checkpoint/train.*.finished.zip"))) == 1
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ rule prepare:
 # A data set of the user's own: the .npz file that the config names.
 rule prepare_own:
     input:
-        lambda w: config["datasets"][w.dataset]["images"],
+        lambda w: local(config["datasets"][w.dataset]["images"]),  # no file of a module's prefix
     output:
         "<data>/prepared/{dataset}.safetensors",
     log:

@@ -3,7 +3,6 @@
 import atexit
 import os
 import sys
-from pathlib import Path
 
 from resampled_priors import experiment
 
@@ -13,8 +12,8 @@ def print_estimate():
     """How long the jobs of a dry run would take, below their list."""
     if not workflow.dryrun or workflow.dag is None:
         return
-    if lost_data():
-        print(lost_data(), file=sys.stderr)
+    for warning in filter(None, (lost_data(), made_again())):
+        print(warning, file=sys.stderr)
     from resampled_priors.report import timing
 
     steps = {
@@ -32,5 +31,4 @@ def print_estimate():
             folders = [os.path.dirname(model) for model in job.output.model]
             jobs += [("train", experiment.Run.from_folder(folder)) for folder in folders]
     if jobs:
-        results = rules.evaluate.output[0].partition(experiment.FOLDER)[0]
-        print(timing.estimate(config, jobs, Path(results)), file=sys.stderr)
+        print(timing.estimate(config, jobs, RESULTS), file=sys.stderr)

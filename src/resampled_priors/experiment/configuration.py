@@ -20,6 +20,7 @@ from ..errors import ResampledPriorsError
 
 Config = dict[str, Any]
 LARGEST = sys.float_info.max
+SECTIONS = ("budgets", "datasets", "models", "priors", "tables", "toys", "figures")
 
 
 def merge(base: Config, overlay: Config) -> Config:
@@ -29,6 +30,18 @@ def merge(base: Config, overlay: Config) -> Config:
         both = isinstance(value, dict) and isinstance(merged.get(key), dict)
         merged[key] = merge(merged[key], value) if both else value
     return merged
+
+
+def remove_nulls(config: Config) -> None:
+    """Take out the entries that are null: what an overlay removes of the config below it."""
+    sections = [config.get(name) for name in SECTIONS]
+    budgets = config.get("budgets")
+    if isinstance(budgets, dict):
+        sections += [b.get("models") for b in budgets.values() if isinstance(b, dict)]
+    for section in sections:
+        if isinstance(section, dict):
+            for name in [name for name, entry in section.items() if entry is None]:
+                del section[name]
 
 
 def read_config(paths: list[Path], values: list[str]) -> Config:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from .configuration import Config, check_schema, lookup, read_config, with_code
+from .configuration import Config, check_schema, lookup, read_config, remove_nulls, with_code
 from .figures import check_figure
 from .resolve import resolve_prior
 from .tables import table_cells
@@ -22,9 +22,13 @@ def load_config(paths: list[Path], values: list[str] | None = None) -> Config:
 def validate_config(config: Config) -> None:
     """Check a whole config against the schema and its names against one another.
 
+    Entries that are null are removed first, from `config` itself: a table, say, that an overlay
+    does not want.
+
     Raises:
         ResampledPriorsError: one line that names the key and the remedy.
     """
+    remove_nulls(config)
     check_schema(config)
     lookup(config, "budgets", config["budget"], "budget")
     for dataset in config["data"]["accept_unverified"]:

@@ -1,4 +1,7 @@
-"""Checkpoints of long work: the last two, each with a checksum, and torch's generators in them."""
+"""Checkpoints of long work: the last two, each with a checksum, and torch's generators in them.
+
+The finished work of a step takes their place, until Snakemake has noted it (``finished.py``).
+"""
 
 import hashlib
 import io
@@ -11,8 +14,10 @@ from typing import Any
 import torch
 
 from ..files import atomic_write
+from .finished import SUFFIX, keep, kept_outputs, kept_seconds, write_outputs
 
 CHECKPOINT_SECONDS = 30.0
+HOUR, MONTH = 3600.0, 30 * 24 * 3600.0
 FORMAT = 3  # of what is saved: a checkpoint of another format is not continued from
 
 
@@ -33,8 +38,10 @@ class Checkpoint:
     ) -> None:
         text = json.dumps({"format": FORMAT, **inputs}, sort_keys=True)
         key = hashlib.sha256(text.encode()).hexdigest()[:16]
+        self.folder = run_folder
         self.newest = run_folder / "checkpoint" / f"{step}.{key}.pt"
         self.older = self.newest.with_suffix(".older.pt")
+        self.finished = self.newest.with_suffix(SUFFIX)
         self.step, self.device = step, device
         self.started = self.saved = time.monotonic()
         self.before = 0.0
@@ -82,13 +89,48 @@ class Checkpoint:
             return state["content"]
         return None
 
-    def clear(self) -> None:
-        """Remove the step's checkpoints: its result is on disk."""
-        folder = self.newest.parent
-        for path in folder.glob(f"{self.step}.*"):
-            path.unlink(missing_ok=True)
-        if folder.is_dir() and not any(folder.iterdir()):
-            folder.rmdir()
+    def restore(self) -> bool:
+        """Put back the step's outputs where it was finished before; whether it was."""
+        outputs = kept_outputs(self.finished)
+        if outputs is None:
+            return False
+        write_outputs(self.folder, outputs)
+        print(
+            f"{self.step} was finished before, with these settings and data: its outputs are put "
+            f"back (to do it again, delete {self.newest.parent})",
+            flush=True,
+        )
+        return True
+
+    def finish(self, outputs: dict[str, bytes]) -> None:
+        """Write the step's outputs in their order, and keep them in the checkpoints' place.
+
+        Killed at any moment, the same step called again makes the same files.
+        """
+        keep(self.finished, outputs)
+        self.newest.unlink(missing_ok=True)
+        self.older.unlink(missing_ok=True)
+        write_outputs(self.folder, outputs)
+        self._sort_out_others()
+
+    def _sort_out_others(self) -> None:
+        """Name what is left of work with other settings; after a month, short work is removed."""
+        own = {self.newest, self.older, self.finished}
+        for path in sorted(set(self.newest.parent.glob(f"{self.step}.*")) - own):
+            seconds = (kept_seconds if path.name.endswith(SUFFIX) else _saved_seconds)(path)
+            if time.time() - path.stat().st_mtime > MONTH and (seconds or 0) < HOUR:
+                path.unlink()
+            elif seconds is not None:
+                print(
+                    f"{path}: {seconds / HOUR:.2g} hours of work with other settings or data are "
+                    "kept: delete it if nobody wants it",
+                    flush=True,
+                )
+
+
+def _saved_seconds(path: Path) -> float | None:
+    state = _whole_state(path.read_bytes(), "cpu")
+    return None if state is None else state["seconds"]
 
 
 def _whole_state(file: bytes, device: str) -> dict[str, Any] | None:

@@ -18,7 +18,7 @@ from ..evaluation import (
     running_importance_weighted_terms,
 )
 from ..experiment import Config
-from ..files import sha256, write_json
+from ..files import json_text, sha256
 from ..lars import RunningMean, running_z_estimates
 from ..models import LatentVariableModel, parameter_counts
 from ..progress import progress_bar
@@ -34,7 +34,7 @@ EVALUATION_SEED = 0  # of the fixed binarization of validation and test images
 
 
 def train_run(folder: Path, settings: Config, data: Path, base: Path | None, device: str) -> None:
-    """Train; write model.safetensors, training.csv and run.json.
+    """Train; write training.csv, model.safetensors and run.json.
 
     Raises:
         ResampledPriorsError: as ``training_run``.
@@ -119,8 +119,15 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
     with sole_user(folder):
         model, run = load_trained(folder / "model.safetensors", device)
         torch.manual_seed(run["settings"]["seed"] + 1)  # not the stream that training began with
-        inputs = {"model": run["model_sha256"], "num_samples": num_samples, "target": target}
+        inputs = {
+            "model": run["model_sha256"],
+            **hashes(folder, "run.json"),
+            "num_samples": num_samples,
+            "target": target,
+        }
         checkpoint = Checkpoint(folder, "estimate_z", inputs, device)
+        if checkpoint.restore():
+            return
         estimates = CheckpointedZ(checkpoint)
         estimate = estimate_model_z(model, num_samples, target, estimates)
         z: dict[str, Any] = {
@@ -139,8 +146,7 @@ def estimate_run_z(folder: Path, num_samples: int, target: float | None, device:
             **hashes(folder, "run.json"),
             **code_version(),
         }
-        write_json(folder / "z.json", z)
-        checkpoint.clear()
+        checkpoint.finish({"z.json": json_text(z).encode()})
     print(f"Z = {estimate.mean:.6g} ± {estimate.standard_error:.2g}")
 
 
@@ -165,8 +171,14 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             )
         images = dataset.evaluation_images("test", EVALUATION_SEED).to(device)
         made_from = {"model_sha256": run["model_sha256"], "data_sha256": sha256(data)}
-        inputs = {**made_from, "log_z": z["log_z"], "num_samples": num_importance_samples}
+        inputs = {
+            **made_from,
+            **hashes(folder, "run.json", "z.json"),
+            "num_samples": num_importance_samples,
+        }
         checkpoint = Checkpoint(folder, "evaluate", inputs, device)
+        if checkpoint.restore():
+            return
         torch.manual_seed(settings["seed"] + 2)
         found: dict[str, Any] = evaluate(model, images, num_importance_samples, checkpoint)
         found |= {key: z[key] for key in ("z", "z_se", "log_z_se", "num_z_samples")}
@@ -183,8 +195,7 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             **hashes(folder, "run.json", "z.json"),
             **code_version(),
         }
-        write_json(folder / "metrics.json", found)
-        checkpoint.clear()
+        checkpoint.finish({"metrics.json": json_text(found).encode()})
     print(f"NLL {found['nll']:.3f}, negative ELBO {found['elbo']:.3f}, KL {found['kl']:.3f}")
 
 

@@ -1,5 +1,6 @@
 """A run at work in its folder: what trains it, with its bar, checkpoint and record."""
 
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -12,16 +13,18 @@ from safetensors.torch import save
 from ..data.dataset import Dataset, load_dataset
 from ..errors import ResampledPriorsError
 from ..experiment import Config, image_shape
-from ..files import atomic_write, sha256, write_json
+from ..files import json_text, sha256
 from ..models import LatentVariableModel, build_model
 from ..progress import progress_bar, tensorboard
 from ..training import loop
+from ..training.side_by_side import Turns
 from ..training.trainer import Trainer
 from .checkpoints import Checkpoint
 from .load import load_trained
 from .locks import sole_user
 from .provenance import describe_device, environment
-from .records import hashes, read_run
+from .records import read_run
+from .retraining import refuse_to_replace
 
 
 def build_run_model(settings: Config, base: Path | None) -> LatentVariableModel:
@@ -129,15 +132,12 @@ class TrainingRun:
             self.checkpoint.save(trainer.state())
 
     def finish(self) -> None:
-        """Write training.csv, model.safetensors and run.json."""
+        """Write model.safetensors, training.csv and run.json."""
         trainer, progress = self.trainer, self.trainer.progress
-        seconds, weights = trainer.seconds(), trainer.weights()
-        with atomic_write(self.folder / "training.csv") as temporary:
-            pd.DataFrame(progress.rows).to_csv(temporary, index=False)
-        # not save_file, which leaves a temporary file of its own when it is killed
-        payload = save({k: v.detach().cpu().contiguous() for k, v in weights.items()})
-        with atomic_write(self.folder / "model.safetensors") as temporary:
-            temporary.write_bytes(payload)
+        seconds = trainer.seconds()
+        weights = {k: v.detach().cpu().contiguous() for k, v in trainer.weights().items()}
+        payload = save(weights)  # not save_file, which a kill makes leave a file of its own
+        rows = pd.DataFrame(progress.rows).to_csv(index=False)
         best = trainer.early_stopping and trainer.early_stopping.best_iteration
         record = self.provenance | {
             "device": describe_device(trainer.device),
@@ -145,25 +145,44 @@ class TrainingRun:
             "iterations": progress.iteration,
             "best_iteration": best or None,
             "train_seconds": round(seconds, 3),
-            **hashes(self.folder, "model.safetensors", "training.csv"),
+            "model_sha256": hashlib.sha256(payload).hexdigest(),
+            "training_sha256": hashlib.sha256(rows.encode()).hexdigest(),
         }
-        write_json(self.folder / "run.json", record)
-        self.checkpoint.clear()  # only now: killed before, the run would have to begin anew
+        self.checkpoint.finish(
+            {
+                "training.csv": rows.encode(),
+                "model.safetensors": payload,
+                "run.json": json_text(record).encode(),
+            }
+        )
         print(f"trained {self.folder}: {progress.iteration} iterations in {seconds:.0f} s")
+
+
+class FinishedRun:
+    """A run that was finished before: there is nothing to do."""
+
+    def is_finished(self) -> bool:
+        return True
+
+    def turn(self) -> None:
+        pass
+
+    def finish(self) -> None:
+        pass
 
 
 @contextmanager
 def training_run(
     folder: Path, settings: Config, data: Path, base: Path | None, device: str
-) -> Iterator[TrainingRun]:
+) -> Iterator[Turns]:
     """A run at work in its folder, which no other process may enter.
 
     Args:
         settings: a run's resolved settings (``experiment.resolve_run``).
 
     Raises:
-        ResampledPriorsError: another process is at work on the run, a file that is missing,
-            damaged or does not fit, or a training that is not finite.
+        ResampledPriorsError: a file that is missing, damaged or does not fit, the results of
+            other settings that took more than an hour, or a training that is not finite.
     """
     provenance: dict[str, Any] = {"settings": settings, **environment()}
     model = build_run_model(settings, base)
@@ -171,9 +190,13 @@ def training_run(
     made_from = {"data_sha256": sha256(data)}
     if base is not None:
         made_from["base_sha256"] = sha256(base)
-        provenance["base_run_sha256"] = sha256(base.with_name("run.json"))
+        made_from["base_run_sha256"] = sha256(base.with_name("run.json"))
     with sole_user(folder):
         checkpoint = Checkpoint(folder, "train", {"settings": settings, **made_from}, device)
+        if checkpoint.restore():
+            yield FinishedRun()
+            return
+        refuse_to_replace(folder, settings)
         trainer = Trainer(model, dataset, settings, device)
         run = TrainingRun(
             folder, trainer, checkpoint, provenance | {"data": dataset.provenance, **made_from}
