@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 from changed_config import CONFIG, ROOT, all_runs
 from hypothesis import given
 from hypothesis import strategies as st
@@ -49,6 +50,31 @@ def test_overlays_and_values_in_their_order(tmp_path):
     lars = config["priors"]["lars"]
     assert (lars["truncation"], lars["smoothing"], lars["hidden"]) == (8, 0.5, [100, 100])
     assert (config["device"], config["budget"]) == ("cpu", "paper")
+
+
+@pytest.mark.parametrize(
+    ("removed", "left"),
+    [
+        ("tables: {tableD6: null}", "tableD5"),
+        ("figures: {fig1: null}\ntoys: {lars_1d: null}", "fig2"),
+        ("tables: {tableD3: null}\npriors: {lars_T10: null}", "lars_T50"),
+        ("budgets: {demo: null}", "short"),
+        ("budgets: {demo: {models: {vae: null}}}", "demo"),
+    ],
+)
+def test_an_overlay_removes_an_entry(tmp_path, removed, left):
+    (tmp_path / "removed.yaml").write_text(removed)
+    config = load_config([ROOT / "config.yaml", tmp_path / "removed.yaml"])
+    for section, names in yaml.safe_load(removed).items():
+        for name, entry in names.items():
+            assert (name in config[section]) == (entry is not None)
+    assert any(left in config[section] for section in yaml.safe_load(removed))
+
+
+def test_what_else_needs_a_removed_entry_is_named(tmp_path):
+    (tmp_path / "removed.yaml").write_text("priors: {realnvp: null}")
+    with refused("unknown prior 'realnvp'"):
+        load_config([ROOT / "config.yaml", tmp_path / "removed.yaml"])
 
 
 @pytest.mark.parametrize("overlay", sorted(path.name for path in (ROOT / "config").glob("*.yaml")))

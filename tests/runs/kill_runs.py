@@ -1,13 +1,15 @@
-"""Kill runs of every kind with SIGKILL, start them again, compare with runs never killed.
+"""Kill runs of every kind, start them again, compare with runs never killed.
 
-    python tests/kill_runs.py --kills 300 --seed 0
+    python tests/runs/kill_runs.py --kills 250 --snakemake 50 --seed 0
 
 Each step of a run (train, estimate-z, evaluate) is the command line in a process group of its own,
-forked after the imports, so that a start costs next to nothing. A kill comes at a random moment,
-or while a temporary file is being written, or as soon as a first result stands. Before some of
-the restarts the step's outputs are deleted, as Snakemake does. In the end weights, training.csv,
-run.json, z.json and metrics.json must be those of the run never killed, timings aside, and no
-other file may be left.
+forked after the imports, so that a start costs next to nothing. A kill is SIGKILL, SIGTERM, SIGINT
+or SIGHUP; it comes at a random moment, or while a temporary file is being written, as soon as a
+first result stands, or between the weights and their record. Before some of the restarts the
+step's outputs are deleted, as Snakemake does. A checkpoint of other settings lies beside. In the
+end weights, training.csv, run.json, z.json and metrics.json must be those of the run never killed,
+timings aside; the checkpoint of the others must be as it was, and no other file be left. The kills
+of Snakemake itself are in kill_snakemake.py.
 """
 
 import argparse
@@ -24,12 +26,13 @@ from collections import Counter
 from pathlib import Path
 
 import torch
+from kill_snakemake import kill_snakemake
 
 from resampled_priors import cli
 from resampled_priors.data.prepare import prepare
 from resampled_priors.experiment import Run, load_config, resolve_run
 from resampled_priors.files import read_json
-from resampled_priors.runs import checkpoints
+from resampled_priors.runs import checkpoints, finished
 from resampled_priors.training import early_stopping
 
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
@@ -62,7 +65,8 @@ OUTPUTS = {
 TIMINGS = {"seconds", "train_seconds", "evaluate_seconds"}
 TIMINGS |= {"run_sha256", "z_sha256"}  # of files with such times in them
 CODE = {"git_commit", "git_dirty"}  # a commit while this runs is no damage
-MOMENTS = ("at random", "in a write", "after an output")
+MOMENTS = ("at random", "in a write", "after an output", "between weights and record")
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
 def settings_of(model: str, prior: str) -> dict:
@@ -82,6 +86,7 @@ class Steps:
 
     def __init__(self, folder: Path, model: str, prior: str, data: Path, base: Path | None):
         self.folder, self.log = folder, folder.with_suffix(".log")
+        self.killed_by: Counter = Counter()
         base_option = ["--base", base] if base else []
         options = {
             "train": ["--data", data, *base_option],
@@ -93,26 +98,41 @@ class Steps:
             "estimate-z": {"z_samples": 3_000_000},
             "evaluate": {"importance_samples": 20 if model == "conv_hvae" else 100},
         }
-        self.arguments = {
-            step: [step, folder, *options[step], "--settings", json.dumps(settings[step])]
-            for step in OUTPUTS
+        others = {
+            "train": settings["train"] | {"training": settings["train"]["training"].copy()},
+            "estimate-z": {"z_samples": 3_000_001},
+            "evaluate": {"importance_samples": settings["evaluate"]["importance_samples"] + 1},
         }
+        others["train"]["training"]["iterations"] += 1
+        self.arguments, self.other_arguments = (
+            {
+                step: [step, folder, *options[step], "--settings", json.dumps(kind[step])]
+                for step in OUTPUTS
+            }
+            for kind in (settings, others)
+        )
 
-    def start(self, step: str) -> int:
-        """The step in a process of its own; its number."""
+    def start(self, step: str, other: bool = False) -> int:
+        """The step, or one of other settings, in a process of its own; its number."""
         process = os.fork()
         if process:
             return process
         os.setsid()
+        for number in SIGNALS[1:]:  # a shell may have had them ignored
+            handler = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
+            signal.signal(number, handler)
         self.log.parent.mkdir(parents=True, exist_ok=True)
         log = os.open(self.log, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
         os.dup2(log, 1)
         os.dup2(log, 2)
-        sys.argv = ["resampled-priors", *map(str, self.arguments[step]), "--device", "cpu"]
+        arguments = (self.other_arguments if other else self.arguments)[step]
+        sys.argv = ["resampled-priors", *map(str, arguments), "--device", "cpu"]
         try:
             cli.main()
         except SystemExit as end:
             os._exit(end.code or 0)
+        except BaseException:  # SIGINT
+            os._exit(1)
         os._exit(1)
 
     def finish(self, step: str) -> float:
@@ -135,7 +155,9 @@ class Steps:
 
     def kill(self, step: str, moment: str, seconds: float, draw: random.Random) -> bool:
         """Start the step and kill it; whether it was killed before it had ended by itself."""
-        old, nth = self.partial(), draw.randint(1, 4)
+        if moment == "between weights and record":
+            self.remove_outputs(step)
+        old, nth, number = self.partial(), draw.randint(1, 4), draw.choice(SIGNALS)
         there = {name for name in OUTPUTS[step] if (self.folder / name).exists()}
         process = self.start(step)
         deadline = time.monotonic() + draw.uniform(0, seconds)
@@ -152,13 +174,32 @@ class Steps:
                 (self.folder / name).exists() for name in OUTPUTS[step] if name not in there
             ):
                 break
+            if moment == MOMENTS[-1] and (self.folder / OUTPUTS[step][0]).exists():
+                break
+            time.sleep(0.0005)
+        ended = os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process, number)
+        _, status = os.waitpid(process, 0)
+        if ended or status == 0:
+            self.check(step, status)
+            return False
+        self.killed_by[number.name] += 1
+        return True
+
+    def interrupt_other(self, step: str) -> dict[Path, bytes]:
+        """Kill the step with other settings once it has saved a checkpoint: those it leaves."""
+        process = self.start(step, other=True)
+        while not (left := list(self.folder.glob(f"checkpoint/{step.replace('-', '_')}.*.pt"))):
+            if os.waitid(os.P_PID, process, os.WEXITED | os.WNOHANG | os.WNOWAIT) is not None:
+                break
             time.sleep(0.0005)
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process, signal.SIGKILL)
-        _, status = os.waitpid(process, 0)
-        if not os.WIFSIGNALED(status):
-            self.check(step, status)
-        return os.WIFSIGNALED(status)
+        os.waitpid(process, 0)
+        left = self.folder.glob(f"checkpoint/{step.replace('-', '_')}.*")
+        self.remove_outputs(step)
+        return {path: path.read_bytes() for path in left if ".part" not in path.name}
 
     def remove_outputs(self, step: str) -> None:
         for name in OUTPUTS[step]:
@@ -176,11 +217,18 @@ def content(path: Path) -> object:
     return path.read_bytes()
 
 
-def differences(step: str, killed: Path, whole: Path) -> list[str]:
-    """The step's outputs that are not those of the run never killed, and files that are left."""
-    known = {name for names in OUTPUTS.values() for name in names}
-    left = [path.name for path in killed.iterdir() if path.name not in known]
-    return left + [n for n in OUTPUTS[step] if content(killed / n) != content(whole / n)]
+def differences(step: str, killed: Path, whole: Path, others: dict[Path, bytes]) -> list[str]:
+    """The step's outputs that are not those of the run never killed, and files that are left.
+
+    What Snakemake would have noted as complete is kept no longer then.
+    """
+    finished.confirm(killed / OUTPUTS[step][-1])
+    known = {killed / name for names in OUTPUTS.values() for name in names}
+    files = {path for path in killed.rglob("*") if path.is_file()}
+    left = [str(path.relative_to(killed)) for path in files - known - set(others)]
+    lost = [str(p) for p, before in others.items() if not p.exists() or p.read_bytes() != before]
+    changed = [n for n in OUTPUTS[step] if content(killed / n) != content(whole / n)]
+    return left + lost + changed
 
 
 def kill_step(
@@ -188,6 +236,8 @@ def kill_step(
 ) -> Counter:
     """Kill a step so many times, starting it again; what came of it."""
     came: Counter = Counter()
+    others = killed.interrupt_other(step) if kills else {}
+    came["beside a checkpoint of others"] += len(others) > 0
     while True:
         done = came["kills"] >= kills
         if done:
@@ -204,12 +254,14 @@ def kill_step(
                 killed.remove_outputs(step)
             continue
         came["finished"] += 1
-        lost = differences(step, killed.folder, whole.folder)
+        lost = differences(step, killed.folder, whole.folder, others)
         came["lost"] += bool(lost)
         if lost:
             print(f"{killed.folder}: {step} differs from {whole.folder}: {lost}", flush=True)
         if came["kills"] >= kills:
-            return came
+            for path in others:
+                path.unlink()
+            return came + killed.killed_by
         killed.remove_outputs(step)
 
 
@@ -231,6 +283,8 @@ def kill_runs(folder: Path, kills: int, seed: int, kinds: list[tuple[str, str]])
             base = base / "model.safetensors" if prior == "lars_posthoc" else None
             steps[name] = Steps(folder / name / model / prior, model, prior, data, base)
         durations = {step: steps["whole"].finish(step) for step in OUTPUTS}
+        for record in finished.RECORDS.values():
+            finished.confirm(steps["whole"].folder / record)
         quota = kills * (number + 1) // len(kinds) - kills * number // len(kinds)
         # half for the training, the rest for Z and NLL; without an a(z), none for Z
         shares = {"train": quota - quota // 2, "estimate-z": 0, "evaluate": quota // 2}
@@ -240,6 +294,7 @@ def kill_runs(folder: Path, kills: int, seed: int, kinds: list[tuple[str, str]])
         for step, share in shares.items():
             arguments = steps["killed"], steps["whole"], durations[step], share, draw
             kind += kill_step(step, *arguments)
+            steps["killed"].killed_by.clear()
         shutil.rmtree(steps["killed"].folder)
         print(f"{model}/{prior}: {dict(kind)}", flush=True)
         came += kind
@@ -249,11 +304,14 @@ def kill_runs(folder: Path, kills: int, seed: int, kinds: list[tuple[str, str]])
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--kills", type=int, default=300)
+    parser.add_argument("--snakemake", type=int, default=0, help="so many kills of Snakemake")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--kinds", nargs="+", default=["/".join(kind) for kind in KINDS])
     options = parser.parse_args()
     kinds = [tuple(kind.split("/")) for kind in options.kinds]
     with tempfile.TemporaryDirectory() as temporary:
-        total = kill_runs(Path(temporary), options.kills, options.seed, kinds)
+        total = kill_snakemake(Path(temporary) / "clone", options.snakemake, options.seed)
+        if options.kills:
+            total += kill_runs(Path(temporary), options.kills, options.seed, kinds)
     print(f"in all {total['kills']} kills, {total['lost']} results lost: {dict(total)}")
     sys.exit(total["lost"] > 0)

@@ -1,20 +1,28 @@
 """The workflow as a module of another, and runs trained together."""
 
 import json
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
+import numpy as np
 import yaml
 from small_workflow import DEMO, ROOT, TINY, TINY_DEMO, copy_workflow, snakemake
 
 from resampled_priors.experiment import Run
+from resampled_priors.runs.locks import hold_workflow
 
 MODULE = """
 from resampled_priors.experiment import load_config
 
 
 module resampled_priors:
-    snakefile: "{root}/workflow/Snakefile"
-    config: load_config(["{root}/config.yaml", "{root}/config/demo.yaml", "mine.yaml"])
+    snakefile: "{workflow}/workflow/Snakefile"
+    config: load_config(["{workflow}/config.yaml", "{workflow}/config/demo.yaml", "mine.yaml"])
     prefix: "priors"
 
 
@@ -26,25 +34,88 @@ rule mine:
     input: "priors/my results/mine.md"
     output: "mine.txt"
     shell: "cp {{input:q}} {{output:q}}"
+
+
+onstart:
+    print("the user's own start")
 """
+RUN = Run("demo", "digits", "vae", "standard", 0)
 
 
-def test_another_workflow_uses_this_one_as_a_module(tmp_path):
+def test_another_workflow_uses_this_one_as_a_module(tmp_path, monkeypatch):
+    """With the profile that its documentation names; guarded as the workflow itself is."""
+    shipped = copy_workflow(tmp_path / "resampled-priors")
     table = TINY_DEMO["tables"]["tableD2"] | {"rows": [{"prior": "standard"}]}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump({**TINY, "tables": {"mine": table}}))
-    (tmp_path / "Snakefile").write_text(MODULE.format(root=ROOT))
-    plan = snakemake(tmp_path, "--dry-run", configfiles=[])
+    (tmp_path / "Snakefile").write_text(MODULE.format(workflow=shipped.name))
+    profile = ("--workflow-profile", f"{shipped.name}/profiles/default")
+    plan = snakemake(tmp_path, "--dry-run", *profile, configfiles=[])
     assert plan.returncode == 0, plan.stdout
     steps = ("prepare", "train", "estimate_z", "evaluate", "table")
     for name in [*(f"priors_{step}" for step in steps), "mine"]:
         assert re.search(rf"^{name} +1$", plan.stdout, flags=re.MULTILINE), name
-    done = snakemake(tmp_path, configfiles=[])
+    done = snakemake(tmp_path, *profile, configfiles=[])
     assert done.returncode == 0, done.stdout
-    folder = (
-        tmp_path / "priors" / "my results" / Run("demo", "digits", "vae", "standard", 0).folder
-    )
+    assert "the user's own start" in done.stdout
+    results = tmp_path / "priors" / "my results"
+    folder = results / RUN.folder
     nll = json.loads((folder / "metrics.json").read_text())["nll"]
     assert f"{nll:.2f}" in (tmp_path / "mine.txt").read_text()
+    assert not (folder / "checkpoint").exists()
+
+    rules = shipped / "workflow" / "rules" / "train.smk"
+    rules.write_text(rules.read_text().replace("--threads {threads}", "  --threads {threads}"))
+    assert "Nothing to be done" in snakemake(tmp_path, *profile, configfiles=[]).stdout
+
+    (tmp_path / "mine.txt").unlink()
+    monkeypatch.chdir(shipped)
+    held = hold_workflow(results)
+    busy = snakemake(tmp_path, *profile, configfiles=[])
+    assert busy.returncode != 0
+    assert "priors/my results: another Snakemake is at work on these results" in busy.stdout
+    for lock in held:
+        lock.lock.release()
+
+
+def test_a_module_s_killed_snakemake_needs_no_unlocking(tmp_path):
+    shipped = copy_workflow(tmp_path / "resampled-priors")
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(TINY))
+    (tmp_path / "Snakefile").write_text(MODULE.format(workflow=shipped.name))
+    profile = ("--workflow-profile", f"{shipped.name}/profiles/default")
+    folder = tmp_path / "priors" / "my results" / RUN.folder
+    target = str((folder / "run.json").relative_to(tmp_path))
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    first = subprocess.Popen(
+        [sys.executable, "-m", "snakemake", "--cores", "1", *profile, target],
+        cwd=tmp_path,
+        env=os.environ | {"PATH": path, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    deadline = time.monotonic() + 300
+    while not (folder / ".lock").exists():
+        assert first.poll() is None and time.monotonic() < deadline
+        time.sleep(0.01)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    again = snakemake(tmp_path, *profile, target, configfiles=[])
+    assert again.returncode == 0, again.stdout
+    assert (folder / "run.json").exists() and not (folder / "checkpoint").exists()
+
+
+def test_own_data_of_a_module_lie_where_the_config_says(tmp_path):
+    """Named from the working folder; the module puts no prefix there."""
+    np.savez(tmp_path / "mine.npz", train=np.zeros((9, 28, 28)))
+    table = TINY_DEMO["tables"]["tableD2"] | {"dataset": "mine", "rows": [{"prior": "standard"}]}
+    datasets = {"mine": {"label": "mine", "images": "mine.npz"}}
+    overlay = {**TINY, "datasets": datasets, "tables": {"mine": table}}
+    (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
+    (tmp_path / "Snakefile").write_text(MODULE.format(workflow=ROOT))
+    plan = snakemake(tmp_path, "--dry-run", configfiles=[])
+    assert plan.returncode == 0, plan.stdout
+    assert "input: mine.npz" in plan.stdout
+    assert "output: priors/my data/prepared/mine.safetensors" in plan.stdout
 
 
 def test_runs_trained_together_are_those_trained_alone(tmp_path):

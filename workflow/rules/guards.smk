@@ -76,10 +76,13 @@ def made_again():
     )
 
 
+@atexit.register  # no hook is called where nothing was to be done
 def confirm_complete():
     """Keep no more copies of what Snakemake has noted as complete."""
+    if not WORKFLOW_LOCKS or workflow.scheduler is None:  # refused, or ended before it had a plan
+        return
     for job in workflow.dag.jobs:
-        if workflow.dag.noneedrun_finished(job):
+        if workflow.dag.noneedrun_finished(job) and workflow.persistence.has_metadata(job):
             for record in records(job):
                 finished.confirm(record)
 
@@ -91,8 +94,6 @@ def guarded(hook):
         refusal = BUSY or (not workflow.touch and (lost_data() or made_again()))
         if refusal:
             raise WorkflowError(refusal)
-        confirm_complete()
-        atexit.register(confirm_complete)
         hook(log)
 
     return start
