@@ -638,11 +638,12 @@ def command(monkeypatch, capsys):
 def test_the_steps_from_the_command_line(command, digits, tmp_path):
     folder = tmp_path / "runs" / "tiny" / "digits" / "vae" / "lars" / "seed2"
     overlay = tmp_path / "tiny.yaml"
-    budget = {
+    budget = CONFIG["budgets"]["short"] | {
         "iterations": 3,
         "warm_up": 2,
         "importance_samples": 2,
         "z_samples": 1_000,
+        "z_target": None,
         "seeds": [2],
     }
     overlay.write_text(json.dumps({"budget": "tiny", "budgets": {"tiny": budget}}))

@@ -113,6 +113,7 @@ def test_two_snakemakes_on_one_results_folder(again, tmp_path, monkeypatch):
     other = copy_workflow(tmp_path / "other")
     overlay = {"pathvars": {"results": str(results), "data": str(again / "my data")}}
     (other / "shared.yaml").write_text(yaml.safe_dump(overlay))
+    (results / "tableD6.csv").unlink()
     before = files_below(results)
     monkeypatch.chdir(again)
     held = hold_workflow(Path("my results"))
