@@ -57,7 +57,7 @@ def test_overlays_and_values_in_their_order(tmp_path):
     [
         ("tables: {tableD6: null}", "tableD5"),
         ("figures: {fig1: null}\ntoys: {lars_1d: null}", "fig2"),
-        ("tables: {tableD3: null}\npriors: {lars_T10: null}", "lars_T50"),
+        ("tables: {tableD3: null}\nfigures: {figT3: null}\npriors: {lars_T10: null}", "lars_T50"),
         ("budgets: {demo: null}", "short"),
         ("budgets: {demo: {models: {vae: null}}}", "demo"),
     ],

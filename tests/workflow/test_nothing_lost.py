@@ -138,9 +138,7 @@ def test_another_working_directory(fresh, tmp_path):
 
 
 def test_an_overlay_removes_entries(fresh):
-    removed = {"tables": {"tableD6": None, "table2": None}, "priors": {"lars_T10": None}}
-    rows = [{"prior": "standard"}]
-    kept = {"tableD3": {"rows": rows}}
-    jobs = planned(fresh, {**removed, "tables": removed["tables"] | kept}, demo=True)
-    tables = {job[1] for job in jobs if job[0] == "table"}
+    rows = {"rows": [{"prior": "standard"}]}
+    overlay = {"tables": {"tableD6": None, "table2": None, "tableD3": rows}}
+    tables = {job[1] for job in planned(fresh, overlay) if job[0] == "table"}
     assert tables == {"table1", "tableD1", "tableD2", "tableD3", "tableD4", "tableD5"}

@@ -81,8 +81,10 @@ def confirm_complete():
     """Keep no more copies of what Snakemake has noted as complete."""
     if not WORKFLOW_LOCKS or workflow.scheduler is None:  # refused, or ended before it had a plan
         return
-    for job in workflow.dag.jobs:
-        if workflow.dag.noneedrun_finished(job) and workflow.persistence.has_metadata(job):
+    dag = workflow.dag
+    for job in dag.jobs:
+        noted = not dag.needrun(job) and workflow.persistence.has_metadata(job)
+        if dag.finished(job) or noted:
             for record in records(job):
                 finished.confirm(record)
 
