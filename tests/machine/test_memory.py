@@ -76,7 +76,7 @@ def peak(tmp_path_factory) -> Callable[..., float]:
 
 
 def test_every_rule_that_works_states_its_memory(stated):
-    steps = "prepare train fit_posthoc estimate_z evaluate table toy figure"
+    steps = "prepare train fit_posthoc estimate_z evaluate table toy figure page"
     assert stated.keys() == set(steps.split())
 
 

@@ -189,10 +189,10 @@ EDITS = {
     ),
     "csv, a row removed": ("csv", lines_of(lambda lines: [*lines[:1], *lines[2:]])),
     "csv, a row twice": ("csv", lines_of(lambda lines: [*lines, lines[-1]])),
-    "md, caption": ("md", lambda text: text.replace("Each cell", "Every cell")),
+    "md, caption": ("md", lambda text: text.replace("Budget short", "Budget paper")),
     "md, appended": ("md", lambda text: text + "\nAll of it verified.\n"),
     "md, rows exchanged": ("md", lines_of(lambda x: [*x[:4], x[5], x[4], *x[6:]])),
-    "tex, caption": ("tex", lambda text: text.replace("Each cell", "Every cell")),
+    "tex, caption": ("tex", lambda text: text.replace("Budget short", "Budget paper")),
     "html, title": ("html", lambda text: text.replace("D.4", "D.5")),
     "html, a note": ("html", lambda text: text.replace("</body>", "<p>verified</p></body>")),
 }

@@ -63,7 +63,8 @@ OUTPUTS = {
     "evaluate": ("metrics.json",),
 }
 TIMINGS = {"seconds", "train_seconds", "evaluate_seconds"}
-TIMINGS |= {"run_sha256", "z_sha256"}  # of files with such times in them
+# and of files with such times in them
+TIMINGS |= {"training_sha256", "run_sha256", "base_run_sha256", "z_sha256"}
 CODE = {"git_commit", "git_dirty"}  # a commit while this runs is no damage
 MOMENTS = ("at random", "in a write", "after an output", "between weights and record")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
@@ -207,7 +208,9 @@ class Steps:
 
 
 def content(path: Path) -> object:
-    """What a file holds, without timings and the version of the code."""
+    """What a file holds, without timings, the version of the code, and the hashes of what has
+    them in it.
+    """
     if path.suffix == ".json":
         return {key: value for key, value in read_json(path).items() if key not in TIMINGS | CODE}
     if path.suffix == ".csv":

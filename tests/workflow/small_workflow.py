@@ -30,6 +30,7 @@ TINY = {
             "importance_samples": 2,
             "z_samples": 2_000,
             "z_target": None,
+            "models": {"conv_hvae": {"iterations": 5, "warm_up": 2}},
         }
     },
     "tables": {

@@ -39,7 +39,7 @@ def test_a_failed_run_leaves_the_others_and_is_made_up_for_later(again, tmp_path
     program.write_text(
         "#!/usr/bin/env bash\n"
         'if [[ "$*" == *"train "*lars_bad* ]]; then\n'
-        '    set -- "${@//0.0003/1e30}"\n'
+        '    set -- "${@//0.003/1e30}"\n'
         "fi\n"
         f'exec "{real}" "$@"\n'
     )

@@ -10,7 +10,6 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from torch import Tensor
 
 from ...errors import ResampledPriorsError
@@ -118,6 +117,8 @@ def draw_densities(numbers: Numbers) -> Figure:
     shown_truncation = r"\infty" if truncation is None else truncation
     panels[3].set_title(f"{label} prior\n$p_{{T={shown_truncation}}}(z)$")
     panels[3].set_xlabel(_text(numbers, "kl", _kl("p")), linespacing=1.3)
+    from scipy.ndimage import gaussian_filter  # its import adds a filter of warnings
+
     for axes in panels[2:]:
         levels = mass_levels(smooth := gaussian_filter(q, 2.0), (0.9, 0.5))
         axes.contour(axis, axis, smooth, levels, colors=TARGET, linewidths=(0.7, 1.2))
