@@ -309,6 +309,7 @@ def test_training_csv(small, tmp_path):
     assert rows["seconds"].is_monotonic_increasing
     assert rows["validation_nll"].isna().all()
     assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoint",
         "model.safetensors",
         "run.json",
         "training.csv",
