@@ -4,13 +4,14 @@
 # Untested: written where no container engine runs (docs/cluster.md says what was tried instead).
 FROM python:3.11-slim
 
-# The CPU build of PyTorch. For a GPU: --build-arg TORCH_INDEX=https://pypi.org/simple
+# The CPU build of PyTorch: its local version (+cpu) is preferred to the same one without. For a
+# GPU: --build-arg TORCH_INDEX=
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 
 WORKDIR /opt/resampled-priors
 COPY . .
-RUN pip install --no-cache-dir -c constraints.txt --index-url "$TORCH_INDEX" \
-        --extra-index-url https://pypi.org/simple torch torchvision \
+RUN pip install --no-cache-dir -c constraints.txt --extra-index-url "$TORCH_INDEX" \
+        torch torchvision \
     && pip install --no-cache-dir -c constraints.txt -e '.[workflow]' \
     && chmod -R a+rwX .
 

@@ -46,17 +46,24 @@ METRICS = {"elbo": 95.0, "kl": 25.0, "recons": 70.0, "log_z_se": 0.001, "num_z_s
 METRICS |= {"num_importance_samples": 10, "iterations": 20_000, "device": "cpu"}
 
 
-def make_run(results: Path, folder: str, prior: dict[str, Any] | None = None) -> None:
+def make_run(
+    results: Path,
+    folder: str,
+    prior: dict[str, Any] | None = None,
+    whole: dict[str, Any] | None = None,
+) -> None:
     """A run folder with an untrained model; its a(z) is made steep, so that it has tails.
 
     Args:
         prior: its settings; else those of ``PRIORS`` that the folder names.
+        whole: the run's resolved settings, where they have to be those of a config.
     """
     _, _, _, model_name, prior_name, seed = Path(folder).parts
     model_settings = {"name": model_name, **MODELS[model_name]}
     settings = {"dataset": "digits", "model": model_settings}
     settings["seed"] = int(seed.removeprefix("seed"))
     settings["prior"] = {"name": prior_name, **(prior or PRIORS[prior_name])}
+    settings = whole or settings
     torch.manual_seed(0)
     model = build_model(settings, (28, 28))
     if model.resampling.truncation != 1:

@@ -10,7 +10,13 @@ import yaml
 from figure_runs import FLOW, make_run
 
 from resampled_priors import cli
-from resampled_priors.experiment import figure_runs, load_config, resolve_figure
+from resampled_priors.experiment import (
+    Run,
+    figure_runs,
+    load_config,
+    resolve_figure,
+    resolve_run,
+)
 from resampled_priors.files import sha256
 from resampled_priors.report.figures import KINDS, make_figure, redraw_figure
 from resampled_priors.report.toys import train_toy
@@ -133,7 +139,8 @@ def run_command(monkeypatch, *arguments):
 
 def test_a_figure_is_lines_of_yaml(tmp_path, monkeypatch):
     """The command makes it and draws it again; the file's name may have a dot in it."""
-    make_run(tmp_path, "runs/short/digits/vae/lars/seed0")
+    run = Run("short", "digits", "vae", "lars", 0)
+    make_run(tmp_path, run.folder, whole=resolve_run(load_config([CONFIG_FILE]), run))
     overlay = tmp_path / "mine.yaml"
     overlay.write_text(yaml.safe_dump({"figures": {"my.figure": MINE}}))
     configs = ("--configfile", CONFIG_FILE, "--configfile", overlay)

@@ -34,7 +34,7 @@ OVERLAY = {
 }
 RUN = Run("demo", "digits", "vae", "lars_T2", 0)
 TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
-TIMINGS += ["run_sha256", "z_sha256"]  # of files with such times in them
+TIMINGS += ["training_sha256", "run_sha256", "z_sha256"]  # of files with such times in them
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}
 from resampled_priors.runs import checkpoints
@@ -137,7 +137,7 @@ def test_a_cancelled_training_is_submitted_again_and_goes_on(environment, folder
     # submitted twice, the second time with twice the memory and time, and no job more
     found = jobs(environment)
     training = [
-        job for job in found if job["comment"] == "rule_train_wildcards_digits_vae_lars_T2_0"
+        job for job in found if job["comment"] == "rule_train_wildcards_demo_digits_vae_lars_T2_0"
     ]
     assert [job["state"] for job in training] == ["CANCELLED", "COMPLETED"]
     assert training[0]["id"] == cancelled

@@ -1,18 +1,21 @@
 """Weights in a fresh clone: figures are drawn from them, without data and without training."""
 
+import json
 from collections import Counter
 
 from small_workflow import TINY_DEMO, planned, run_jobs
 
-from resampled_priors.experiment import Run, figure_runs
+from resampled_priors.experiment import Run, figure_runs, resolve_run
 
 
 def check_out(folder, run):
     """A run's files as Git writes them: one after another in the order of their names."""
     place = folder / "my results" / run.folder
     place.mkdir(parents=True)
+    record = {"settings": resolve_run(TINY_DEMO, run), "iterations": 5, "train_seconds": 1.0}
+    record |= {"device": "cpu", "model_sha256": "0" * 64}
     for name in ("metrics.json", "model.safetensors", "run.json", "training.csv", "z.json"):
-        (place / name).write_text("{}")
+        (place / name).write_text(json.dumps(record) if name == "run.json" else "{}")
 
 
 def test_a_figure_of_runs_that_are_there_is_one_job(fresh):
