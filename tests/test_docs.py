@@ -28,7 +28,7 @@ TUTORIAL = "docs/tutorial.md"
 CONFIG_PAGES = ["docs/ablation.md", "docs/architecture.md", "docs/data.md", "config/README.md"]
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/*.md")]
+    for path in [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *ROOT.glob("docs/**/*.md")]
 )
 
 
@@ -52,7 +52,8 @@ def navigation(entries):
 def test_the_navigation_has_every_page_once():
     site = yaml.load((ROOT / "mkdocs.yml").read_text(), Loader)
     pages = list(navigation(site["nav"]))
-    assert sorted(pages) == sorted(path.name for path in (ROOT / "docs").glob("*.md"))
+    there = (ROOT / "docs").glob("**/*.md")
+    assert sorted(pages) == sorted(str(path.relative_to(ROOT / "docs")) for path in there)
     assert site["theme"]["font"] is False  # or each page would ask another server for it
 
 

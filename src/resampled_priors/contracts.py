@@ -61,10 +61,13 @@ class Prior(nn.Module, ABC):
     Attributes:
         label: what a figure calls it.
         truncation: T, or None for p_∞.
+        is_bound: whether ``log_prob`` is a random lower bound instead of log p(z): its exponential
+            has the mean p(z). The ELBO and the importance-weighted bound stay bounds, looser ones.
     """
 
     label: str = "prior"
     truncation: int | None = 1
+    is_bound: bool = False
 
     @abstractmethod
     def distribution(self) -> Distribution:

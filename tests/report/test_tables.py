@@ -230,6 +230,21 @@ def test_quoted_and_missing_are_marked(results):
     assert rows.loc[rows["quoted"].notna(), "ours"].isna().all()
 
 
+def test_an_upper_bound_is_marked(results):
+    """Where a lower bound takes the place of the prior's density; of no metric without it."""
+    write_run(results, LARS, is_bound=True)
+    write_run(results, STANDARD)
+    row = cell(results, "tableD2", LARS)
+    assert row["is_bound"] and math.isnan(cell(results, "tableD2", STANDARD)["is_bound"])
+    assert markdown_row(results, "tableD2", "LARS; a = MLP[100−100]")[0].startswith("≤ 90.00 (")
+    assert markdown_row(results, "tableD2", "standard")[0].startswith("90.00 (")
+    assert "≤ an upper bound" in markdown(results, "tableD2")
+    assert r"$\le$ 90.00" in (results / "tableD2.tex").read_text(encoding="utf-8")
+    tables.write_table("tableD1", spec("tableD1"), results)
+    shown = markdown_row(results, "tableD1", "dynamic MNIST; LARS joint")
+    assert [text.startswith("≤") for text in shown] == [True, True, False, False]
+
+
 def test_a_quoted_row_that_is_measured_shows_the_measurement(results):
     row = {"label": "other", "model": "vae", "prior": "lars", "quoted": {"dynamic_mnist": 81.3}}
     changes = {"tables": {"table2": {"rows": [row]}}}

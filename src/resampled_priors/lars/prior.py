@@ -66,6 +66,11 @@ class ResampledPrior(Resampling, Prior):
     label = "LARS"
 
     @property
+    def is_bound(self) -> bool:
+        """Whether log π(z) is a random lower bound: log p_T(z) then is one, too."""
+        return getattr(self.proposal, "is_bound", False)
+
+    @property
     def proposal_label(self) -> str:
         return getattr(self.proposal, "label", type(self.proposal).__name__)
 

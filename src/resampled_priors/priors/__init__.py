@@ -17,12 +17,14 @@ from .flows import maf, realnvp
 from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
+from .snis import SelfNormalizedPrior
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "standard_normal": StandardNormal,
     "realnvp": realnvp,
     "maf": maf,
     "lars": lars,
+    "snis": SelfNormalizedPrior,
 }
 
 __all__ = ["FAMILIES", "DistributionPrior", "build_prior"]

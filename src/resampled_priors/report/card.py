@@ -78,8 +78,10 @@ def _measured(folder: Path, run: dict[str, Any], z: dict[str, Any]) -> list[tupl
         metrics = read_metrics(folder, run)
         images = f"{metrics['num_test_images']:,} test images"
         samples = f"K = {metrics['num_importance_samples']:,}"
+        bound = "≤ " if metrics.get("is_bound") else ""
         nll, elbo = (
-            f"{metrics[key]:.2f} ± {metrics[f'{key}_se']:.2f} nats" for key in ("nll", "elbo")
+            f"{bound}{metrics[key]:.2f} ± {metrics[f'{key}_se']:.2f} nats"
+            for key in ("nll", "elbo")
         )
         rows = [("test NLL", f"{nll} ({samples}, {images})"), ("negative ELBO", elbo)]
     estimate = f"{z['z']:.4g} ± {z['z_se']:.1g}, from {z['num_z_samples']:,} proposals"

@@ -7,7 +7,7 @@ import pandas as pd
 LATEX_SYMBOLS = {
     "−": "$-$", "±": r"$\pm$", "∞": r"$\infty$", "°": r"$^\circ$", "†": r"$^\dagger$",
     "‡": r"$^\ddagger$", "—": "---", "\\": r"\textbackslash{}", "^": r"\^{}", "~": r"\~{}",
-    "ε": r"$\varepsilon$", "×": r"$\times$",
+    "ε": r"$\varepsilon$", "×": r"$\times$", "≤": r"$\le$",
 }  # fmt: skip
 HTML_PAGE = """<!DOCTYPE html>
 <html lang="en">

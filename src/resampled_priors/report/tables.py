@@ -16,10 +16,12 @@ from .shown import there, write_record
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
+BOUNDS = ("nll", "elbo", "kl")  # what a lower bound on the prior's density makes upper bounds
 MANY = "; "  # between several names in one field: folders and devices can hold spaces
 MARKS = {
     "unverified": ("°", "made from data files that are not the published ones"),
     "uncertain": ("†", f"standard error of log Z above {MAX_LOG_Z_ERROR} nats"),
+    "bound": ("≤", "an upper bound: a lower bound on the prior's density takes its place"),
     "quoted": ("‡", "quoted, not measured here"),
     "missing": ("—", "not run yet"),
 }
@@ -31,7 +33,8 @@ def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
     Columns: where the cell stands (``row``, ``column``, coordinates, ``metric``,
     ``budget``); ``ours``, the mean over the seeds that are there, and ``standard_error`` over
     them;
-    ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing.
+    ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing;
+    ``is_bound``, where ``ours`` is an upper bound.
     """
     return pd.DataFrame(
         [
@@ -65,6 +68,8 @@ def table_row(
         row[key] = metrics[key].max()
     row["device"] = MANY.join(sorted(set(metrics["device"])))
     row["verified"] = bool(metrics["verified"].all())
+    if cell.metric in BOUNDS and metrics["is_bound"].any():
+        row["is_bound"] = True
     return row
 
 
@@ -73,7 +78,8 @@ def _read(folder: Path, metric: str) -> dict[str, Any]:
     metrics = read_metrics(folder, run)
     verified = all(file["verified"] for file in run.get("data", []))
     values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
-    return {**values, "device": metrics["device"], "verified": verified}
+    is_bound = metrics.get("is_bound", False)
+    return {**values, "device": metrics["device"], "verified": verified, "is_bound": is_bound}
 
 
 # ---- what the reader sees -----------------------------------------------------------------
@@ -94,7 +100,8 @@ def cell_text(row: pd.Series) -> str:
             return format_value(metric, row["quoted"]) + MARKS["quoted"][0]
         paper = "" if pd.isna(row["paper"]) else f" ({format_value(metric, row['paper'])})"
         return MARKS["missing"][0] + paper
-    text = format_value(metric, row["ours"])
+    text = f"{MARKS['bound'][0]} " if pd.notna(row.get("is_bound")) else ""
+    text += format_value(metric, row["ours"])
     if pd.notna(row["standard_error"]):
         one_digit = float(f"{row['standard_error']:.1g}")
         text += f" ± {one_digit:g}"  # 10, not 1e+01

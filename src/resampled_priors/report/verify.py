@@ -26,7 +26,7 @@ from .shown import read_shown, record_problems, there
 from .tables import table_row, table_texts
 
 NUMBERS = ("ours", "standard_error", "log_z_se", "iterations", "num_importance_samples",
-           "num_z_samples", "device", "verified")  # fmt: skip
+           "num_z_samples", "device", "verified", "is_bound")  # fmt: skip
 
 
 def verify(results: Path, data: Path) -> tuple[pd.DataFrame, pd.DataFrame, list[str]]:
@@ -181,7 +181,7 @@ def _numbers(path: Path, results: Path, problems: list[str]) -> Iterator[dict[st
 
 def _compare_row(row: dict[str, Any], again: dict[str, Any]) -> str:
     """The columns that the metrics of today would make otherwise."""
-    pairs = {key: (row.get(key), again[key]) for key in NUMBERS}
+    pairs = {key: (row.get(key), again.get(key)) for key in NUMBERS}
     return ", ".join(
         f"{key} is {old}, by the metrics {new}"
         for key, (old, new) in pairs.items()

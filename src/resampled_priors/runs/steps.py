@@ -190,6 +190,7 @@ def evaluate_run(folder: Path, data: Path, num_importance_samples: int, device: 
             "evaluate_seconds": round(checkpoint.seconds(), 3),
             "device": run["device"],
             **parameter_counts(model),
+            **({"is_bound": True} if model.prior.is_bound else {}),
             "seed": settings["seed"],
             **made_from,
             **hashes(folder, "run.json", "z.json"),

@@ -1,0 +1,67 @@
+"""Each rival prior of the config trains, resumes to the same bits, is saved, loaded, evaluated."""
+
+import numpy as np
+import pytest
+from safetensors.torch import load_file
+from training_runs import (
+    Interrupted,
+    assert_same_results,
+    interrupt_at,
+    rows_of,
+    run,
+    settings_for,
+)
+
+from resampled_priors import load_run
+from resampled_priors.data.dataset import load_dataset
+from resampled_priors.files import read_json
+from resampled_priors.models import parameter_counts
+from resampled_priors.report.recompute import metrics_problems
+from resampled_priors.runs.records import read_metrics, read_run, read_z
+from resampled_priors.runs.steps import estimate_run_z, evaluate_run
+from resampled_priors.training.loop import is_finished
+
+VAE = 697_484
+ENERGY = 50 * 100 + 100 + 100 * 100 + 100 + 100
+# prior -> parameters of a, of the rest of the prior, and whether its density is a bound
+PRIORS = {
+    "snis": (0, ENERGY, True),
+}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+def test_it_trains_resumes_and_is_evaluated(prior, digits, tmp_path, monkeypatch):
+    settings = settings_for(prior=prior, iterations=6, warm_up=3)
+    data, whole = load_dataset(digits), tmp_path / "whole"
+    model, trainer = run(data, settings, whole)
+    assert is_finished(trainer)
+    assert np.isfinite(rows_of(whole)["loss"]).all()
+
+    with monkeypatch.context() as patch:
+        interrupt_at(patch, 4)
+        with pytest.raises(Interrupted):
+            run(data, settings, tmp_path / "resumed", checkpoint_seconds=0)
+    run(data, settings, tmp_path / "resumed")
+    assert_same_results(whole, tmp_path / "resumed")
+
+    acceptance, rest, is_bound = PRIORS[prior]
+    estimate_run_z(whole, 2_000, None, "cpu")
+    evaluate_run(whole, digits, 3, "cpu")
+    record = read_run(whole)
+    metrics = read_metrics(whole, record)
+    assert metrics["nll"] <= metrics["elbo"]
+    assert read_json(whole / "metrics.json").get("is_bound", False) is is_bound
+    path = whole / "metrics.json"
+    assert list(metrics_problems(path, metrics, record, read_z(whole, record))) == []
+    if is_bound:
+        metrics.pop("is_bound")
+        [problem] = metrics_problems(path, metrics, record, None)
+        assert "is_bound is None, its settings make True" in problem
+
+    loaded = load_run(whole)
+    assert loaded.decode(loaded.prior.sample((2,))).shape == (2, 784)
+    assert list(parameter_counts(loaded).values()) == [VAE, acceptance, rest]
+    saved = load_file(whole / "model.safetensors")
+    trained = sum(p.numel() for p in model.parameters())
+    assert sum(saved[key].numel() for key, _ in model.named_parameters()) == trained
+    assert sum(parameter_counts(loaded).values()) == trained
