@@ -30,6 +30,7 @@ include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
 include: "workflow/rules/report.smk"
 include: "workflow/rules/guards.smk"
+include: "workflow/rules/brief.smk"
 include: "workflow/rules/estimate.smk"
 
 

@@ -299,11 +299,10 @@ def status(
     """Show which cells of which tables are done, at work, failed or missing."""
     from rich.console import Console
 
-    from .report.status import table_status
+    from .report.status import status as status_of
 
     config = shown.load()
-    for name in tables or config["tables"]:
-        Console().print(table_status(config, name, shown.folder(config)))
+    Console().print(status_of(config, tables or list(config["tables"]), shown.folder(config)))
 
 
 @command

@@ -2,7 +2,10 @@
 
 import json
 import os
+import subprocess
+import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -61,8 +64,8 @@ def shown(results: Path) -> list[str]:
 
 
 def row(results: Path, label: str) -> str:
-    [line] = [line for line in shown(results) if line.startswith(f"│ {label} ")]
-    return line.split("│")[2].strip()
+    [line] = [line for line in shown(results) if line.startswith(f"{label} ")]
+    return line.removeprefix(label).strip()
 
 
 STATES = {
@@ -109,7 +112,7 @@ def test_a_table_as_it_stands(tmp_path):
     assert row(tmp_path, "IWAE") == "7.00‡"
     lines = [line.strip() for line in shown(tmp_path)]
     assert lines[0] == "Table D.9. Test NLL (nats)"
-    assert "4 runs: 3 done, 1 running" in lines
+    assert "3 of 4 runs are done; 1 running" in lines
     assert f"short/digits/vae/standard/seed1: running: {PROGRESS}" in lines
 
 
@@ -123,6 +126,38 @@ def test_the_command_shows_the_tables_that_are_asked_for():
     assert done.exit_code == 0, done.output
     assert "Table 1." in done.output and "Table D.3." in done.output
     assert "Table 2." not in done.output
+
+
+def test_nothing_is_cut_in_a_terminal_of_80_columns():
+    """Every word of the paper's tables, the results of a budget beside the paper's numbers."""
+    config = merge(load_config([ROOT / "config.yaml"]), {"budget": "constant_rate"})
+    results = ROOT / "results"
+    for name in config["tables"]:
+        console = Console(width=80, record=True, file=open(os.devnull, "w"))
+        console.print(status.table_status(config, name, results))
+        words = Counter(console.export_text().split())
+        spec = resolve_table(config, name)
+        wide = tables.layout(tables.table_rows(name, spec, results))
+        texts = [*wide.columns, *wide.index, *wide.to_numpy().ravel()]
+        there = [text for text in texts if not text.startswith("—")]
+        assert not Counter(" ".join(there).split()) - words, name
+
+
+def test_the_command_explains_its_signs_and_counts_the_runs():
+    arguments = ["status", "tableD4", "tableD5", "--config", "budget=constant_rate"]
+    arguments += ["--configfile", str(ROOT / "config.yaml"), "--results", str(ROOT / "results")]
+    lines = CliRunner().invoke(app, arguments).output.splitlines()
+    assert "° made from data files that are not the published ones" in lines
+    assert "‡ quoted, not measured here" in lines
+    assert lines[-1] == "In all, 9 of 9 runs are done"
+
+
+def test_the_command_imports_no_torch():
+    code = (
+        "import sys; from resampled_priors.cli import app; app(['status'], standalone_mode=False)"
+    )
+    code += "; sys.exit('torch' in sys.modules)"
+    subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True)
 
 
 # The results page --------------------------------------------------------------------------------

@@ -85,7 +85,7 @@ def planned(
     if overlay:
         (folder / "overlay.yaml").write_text(yaml.safe_dump(overlay))
         configfiles.append("overlay.yaml")
-    done = snakemake(folder, "--dry-run", target, configfiles=configfiles)
+    done = snakemake(folder, "--dry-run", "-p", target, configfiles=configfiles)
     assert done.returncode == 0, done.stdout
     jobs: Counter[Job] = Counter()
     for block in re.split(r"^(?=(?:local)?rule \w+:$)", done.stdout, flags=re.MULTILINE)[1:]:

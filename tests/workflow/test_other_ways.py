@@ -112,7 +112,7 @@ def test_own_data_of_a_module_lie_where_the_config_says(tmp_path):
     overlay = {**TINY, "datasets": datasets, "tables": {"mine": table}}
     (tmp_path / "mine.yaml").write_text(yaml.safe_dump(overlay))
     (tmp_path / "Snakefile").write_text(MODULE.format(workflow=ROOT))
-    plan = snakemake(tmp_path, "--dry-run", configfiles=[])
+    plan = snakemake(tmp_path, "--dry-run", "-p", configfiles=[])
     assert plan.returncode == 0, plan.stdout
     assert "input: mine.npz" in plan.stdout
     assert "output: priors/my data/prepared/mine.safetensors" in plan.stdout

@@ -19,8 +19,8 @@ def test_a_figure_of_ones_own_is_made_by_name_and_with_all_others(tmp_path):
     assert planned(folder, overlay, "my results/my_figure.pdf") == {}
 
     changed = {"figures": {"my_figure": mine | {"grid": [1, 2]}}}
-    everything = snakemake(folder, "--dry-run", "figures", configfiles=configfiles).stdout
+    everything = snakemake(folder, "--dry-run", "-p", "figures", configfiles=configfiles).stdout
     assert "my results/fig3.pdf" in everything and "output: my results/my_figure" not in everything
     assert planned(folder, changed, "my results/my_figure.pdf") == {("figure", "my_figure"): 1}
-    again = snakemake(folder, "--dry-run", "--forceall", "figures", configfiles=configfiles).stdout
-    assert "output: my results/my_figure.pdf" in again
+    again = snakemake(folder, "--dry-run", "-p", "--forceall", "figures", configfiles=configfiles)
+    assert "output: my results/my_figure.pdf" in again.stdout

@@ -32,3 +32,5 @@ def print_estimate():
             jobs += [("train", experiment.Run.from_folder(folder)) for folder in folders]
     if jobs:
         print(timing.estimate(config, jobs, RESULTS), file=sys.stderr)
+    if len(workflow.dag) and not LISTED:
+        print("each job with its command: snakemake -n -p", file=sys.stderr)

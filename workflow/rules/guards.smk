@@ -96,6 +96,7 @@ def guarded(hook):
         refusal = BUSY or (not workflow.touch and (lost_data() or made_again()))
         if refusal:
             raise WorkflowError(refusal)
+        brief_touch()
         hook(log)
 
     return start

@@ -6,12 +6,13 @@ from collections import Counter
 from pathlib import Path
 
 import pandas as pd
+from rich import box
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
 from ..experiment import Config, Run, paper_number, resolve_table, table_runs
-from ..report.tables import cell_text, layout, table_rows
+from .tables import MARKS, cell_text, layout, table_rows
 
 FRESH = 120.0  # seconds; a run at work writes to its log, or a checkpoint, every 30
 DONE = ("done", "")
@@ -51,6 +52,25 @@ def _last_line(log: Path) -> str:
     return re.sub(r"\|[#0-9 ]*\|", "", lines[-1]).strip() if lines else ""
 
 
+def status(config: Config, names: list[str], results: Path) -> RenderableType:
+    """These tables as they stand, what their signs mean, and how many runs are done in all."""
+    runs = {run: None for name in names for run in table_runs(config, name)}
+    legend = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark != "—"]
+    return Group(
+        *(table_status(config, name, results) for name in names),
+        Text("\n".join(["(the paper's number; ours less the paper's)", *legend]), "dim"),
+        Text(f"\nIn all, {_counts([run_state(results, run)[0] for run in runs])}"),
+    )
+
+
+def _counts(states: list[str]) -> str:
+    """'2 of 5 runs are done; 1 running, 2 missing'."""
+    counts = Counter(states)
+    others = [f"{counts[state]} {state}" for state in STYLES if counts[state] and state != "done"]
+    done = f"{counts['done']} of {len(states)} runs are done"
+    return "; ".join([done, *([", ".join(others)] if others else [])])
+
+
 def table_status(config: Config, name: str, results: Path) -> RenderableType:
     """A table as it stands: a number where its runs are done, else the states of its runs."""
     states = {run: run_state(results, run) for run in table_runs(config, name)}
@@ -64,18 +84,22 @@ def table_status(config: Config, name: str, results: Path) -> RenderableType:
         return ", ".join([cell_text(row)] * there + list(waiting))
 
     wide = layout(table_rows(name, spec, results), text)
-    shown = Table("", *wide.columns, title=f"Table {paper_number(name)}. {spec['caption']}")
+    # as narrow as can be read: the widest of the paper's fits into 80 characters
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    shown.title = f"Table {paper_number(name)}. {spec['caption']}"
+    shown.title_justify = "left"
+    for head, texts in [("", wide.index), *wide.items()]:
+        words = " ".join([head, *texts]).split()
+        shown.add_column(head, overflow="fold", min_width=max(map(len, words)))
     for label, cells in wide.iterrows():
         styles = [STYLES.get(cell.partition(" ")[0], "") for cell in cells]
         shown.add_row(str(label), *map(Text, cells, styles))
-    counts = Counter(state for state, _ in states.values())
-    summary = [f"{counts[state]} {state}" for state in STYLES if state in counts]
     lines = [
         Text(f"{run.name}: {state}: {line}", STYLES[state])
         for run, (state, line) in states.items()
         if line
     ]
-    return Group(shown, Text(f"{len(states)} runs: {', '.join(summary)}"), *lines, "")
+    return Group(shown, Text(_counts([state for state, _ in states.values()])), *lines, "")
 
 
 def _short(state: str, line: str) -> str:
