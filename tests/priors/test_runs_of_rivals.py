@@ -26,6 +26,7 @@ ENERGY = 50 * 100 + 100 + 100 * 100 + 100 + 100
 # prior -> parameters of a, of the rest of the prior, and whether its density is a bound
 PRIORS = {
     "snis": (0, ENERGY, True),
+    "trs": (ENERGY + 1, 1, False),
 }
 
 

@@ -18,6 +18,7 @@ from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
 from .snis import SelfNormalizedPrior
+from .trs import TruncatedRejectionPrior
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "standard_normal": StandardNormal,
@@ -25,6 +26,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "maf": maf,
     "lars": lars,
     "snis": SelfNormalizedPrior,
+    "trs": TruncatedRejectionPrior,
 }
 
 __all__ = ["FAMILIES", "DistributionPrior", "build_prior"]
