@@ -23,10 +23,12 @@ from resampled_priors.training.loop import is_finished
 
 VAE = 697_484
 ENERGY = 50 * 100 + 100 + 100 * 100 + 100 + 100
+MOMENTUM = 50 * 300 + 300 + 300 * 300 + 300 + 300 * 100 + 100
 # prior -> parameters of a, of the rest of the prior, and whether its density is a bound
 PRIORS = {
     "snis": (0, ENERGY, True),
     "trs": (ENERGY + 1, 1, False),
+    "his": (0, ENERGY + MOMENTUM + 50 + 5, True),
 }
 
 

@@ -14,6 +14,7 @@ from ..contracts import Prior
 from ..errors import ResampledPriorsError
 from .distribution import DistributionPrior
 from .flows import maf, realnvp
+from .his import HamiltonianPrior
 from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
@@ -27,6 +28,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "lars": lars,
     "snis": SelfNormalizedPrior,
     "trs": TruncatedRejectionPrior,
+    "his": HamiltonianPrior,
 }
 
 __all__ = ["FAMILIES", "DistributionPrior", "build_prior"]

@@ -19,3 +19,18 @@ class Energy(nn.Module):
 
     def forward(self, z: Tensor) -> Tensor:
         return self.network(z).squeeze(-1)
+
+    def gradient(self, z: Tensor) -> Tensor:
+        """∇U(z), (..., features) -> (..., features), by the chain rule written out.
+
+        So it is a function like any other: there where gradients are off, and with one of its own.
+        """
+        *layers, last = list(self.network)[::2]
+        activations = []
+        for layer in layers:
+            z = layer(z, tanh=True)
+            activations.append(z)
+        slope = last.weight[0]
+        for layer, h in zip(reversed(layers), reversed(activations), strict=True):
+            slope = (slope * (1 - h.square())) @ layer.weight
+        return slope
