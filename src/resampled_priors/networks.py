@@ -110,7 +110,8 @@ def _sizes(image_shape: tuple[int, int]) -> list[tuple[int, int]]:
     return [tuple(math.ceil(side / 2**i) for side in image_shape) for i in range(4)]
 
 
-def _glorot(convolution: nn.Module) -> nn.Module:
+def glorot(convolution: nn.Module) -> nn.Module:
+    """The convolution with Glorot weights and zero biases."""
     nn.init.xavier_uniform_(convolution.weight)
     nn.init.zeros_(convolution.bias)
     return convolution
@@ -132,7 +133,7 @@ class ConvolutionalEncoder(nn.Module):
         _, *sizes = _sizes(image_shape)
         for channels, (rows, _) in zip((1, CHANNELS, CHANNELS), sizes, strict=True):
             layer = nn.Conv2d(channels, CHANNELS, 4, stride=2, padding=1)
-            self.add_module(f"to_{rows}", _glorot(layer))
+            self.add_module(f"to_{rows}", glorot(layer))
         self.features = CHANNELS * math.prod(sizes[-1])
         self.to(memory_format=torch.channels_last)  # about 1.4 times as fast a step on a CPU
 
@@ -181,7 +182,7 @@ class ConvolutionalDecoder(nn.Module):
         self.first, *self.sizes = reversed(_sizes(image_shape))
         for (rows, _), channels in zip(self.sizes, (CHANNELS, CHANNELS, 1), strict=True):
             layer = nn.ConvTranspose2d(CHANNELS, channels, 4, stride=2, padding=1)
-            self.add_module(f"to_{rows}", _glorot(layer))
+            self.add_module(f"to_{rows}", glorot(layer))
         self.features = CHANNELS * math.prod(self.first)
         self.to(memory_format=torch.channels_last)
 

@@ -11,6 +11,8 @@ from ..errors import ResampledPriorsError
 from ..priors import build_prior
 from .base import LatentVariableModel, parameter_counts
 from .hierarchical import conv_hvae, hvae
+from .inverse_autoregressive import InverseAutoregressiveVAE
+from .ladder import LadderVAE
 from .likelihoods import build_likelihood
 from .resampled_output import ResampledOutputVAE
 from .vae import VAE
@@ -20,6 +22,8 @@ FAMILIES: dict[str, Callable[..., LatentVariableModel]] = {
     "hvae": hvae,
     "conv_hvae": conv_hvae,
     "vae_resampled_output": ResampledOutputVAE,
+    "vae_iaf": InverseAutoregressiveVAE,
+    "lvae": LadderVAE,
 }
 
 __all__ = ["FAMILIES", "LatentVariableModel", "build_model", "parameter_counts"]

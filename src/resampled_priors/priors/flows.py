@@ -35,13 +35,18 @@ def maf(features: int, layers: Positive, hidden: Hidden) -> nn.Module:
     return _prepared(flow, "MAF")
 
 
-def _prepared(flow: nn.Module, label: str) -> nn.Module:
-    """Weights drawn by Glorot's rule, biases 0, a base without checks, a name for figures."""
+def draw_weights(flow: nn.Module) -> None:
+    """Weights of linear layers by Glorot's rule, biases 0."""
     linear = (nn.Linear, import_zuko().nn.Linear)  # zuko's is no subclass of torch's
     for layer in flow.modules():
         if isinstance(layer, linear):
             nn.init.xavier_uniform_(layer.weight)
             nn.init.zeros_(layer.bias)
+
+
+def _prepared(flow: nn.Module, label: str) -> nn.Module:
+    """Weights drawn, a base without checks, a name for figures."""
+    draw_weights(flow)
     flow.base.f = diagonal_normal
     flow.label = label
     return flow

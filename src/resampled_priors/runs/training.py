@@ -73,10 +73,10 @@ def read_data(path: Path, settings: Config) -> Dataset:
             f"{path} holds images of shape {list(data.image_shape)}, the run wants {list(shape)}: "
             f"correct datasets.{data.name}.image_shape in the config"
         )
-    likelihood = settings["model"].get("likelihood", {"family": "bernoulli"})
-    if data.kind == "real" and likelihood["family"] == "bernoulli":
+    likelihood = settings["model"].get("likelihood", {"family": "bernoulli"})["family"]
+    if data.kind == "real" and ":" not in likelihood:  # the package's are all of binary images
         raise ResampledPriorsError(
-            f"{path} holds real values, which the bernoulli likelihood of model "
+            f"{path} holds real values, which the {likelihood} likelihood of model "
             f"'{settings['model']['name']}' cannot have: name a likelihood of your own in "
             f"models.{settings['model']['name']}.likelihood"
         )

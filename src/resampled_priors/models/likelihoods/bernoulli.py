@@ -1,19 +1,11 @@
-"""Likelihoods p(x|h): what the decoder's last layer is taken for.
-
-A family is a function (pixels, *settings) -> Likelihood. One with parameters is an ``nn.Module``;
-they are then the model's.
-"""
-
-from collections.abc import Callable
-from typing import Any
+"""Independent binary pixels: the paper's likelihood (C.2)."""
 
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from ..contracts import Likelihood
-from ..own_code import build_part
+from ...contracts import Likelihood
 
 SELDOM = 1e-3  # the least mean of a pixel, and the largest is 1 less that, that ``link`` takes
 
@@ -52,16 +44,3 @@ class BinaryPixels(Distribution):
 def bernoulli(pixels: int) -> Likelihood:
     """Binary images (C.2): the decoder gives logits."""
     return BinaryPixels
-
-
-FAMILIES: dict[str, Callable[..., Likelihood]] = {"bernoulli": bernoulli}
-DEFAULT = {"family": "bernoulli"}
-
-
-def build_likelihood(settings: dict[str, Any] | None, pixels: int) -> Likelihood:
-    """The likelihood of a model's settings, Bernoulli where they name none.
-
-    Raises:
-        ResampledPriorsError: as ``build_part``.
-    """
-    return build_part("likelihood", FAMILIES, settings or DEFAULT, pixels)
