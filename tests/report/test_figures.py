@@ -344,15 +344,32 @@ def test_toys_stand_beside_the_papers_numbers(numbers):
 
 
 def test_the_share_of_forced_samples_is_marked_where_they_outweigh_the_others(numbers):
-    shown = numbers("figD7")
+    shown = numbers("figD7") | {"0/log_z": np.array(-4.5), "0/log_a": np.linspace(-25, 0, 500)}
     figure = KINDS["ranked_values"].draw(shown)
     z, truncation = math.exp(shown["0/log_z"]), int(shown["0/truncation"])
     share = (1 - z) ** (truncation - 1)
-    a = 10 ** figure.axes[0].lines[1].get_ydata()[0]
+    [dashed] = [line for line in figure.axes[0].lines if line.get_linestyle() == "--"]
+    a = 10 ** dashed.get_ydata()[0]
     assert (1 - share) * a / z == pytest.approx(share)  # the two terms of eq. 4
     assert rf"\alpha_T$ = {share:.2g}" in text_of(figure)
+    rare = KINDS["ranked_values"].draw(shown | {"0/log_z": np.array(-0.2)})  # a line out of view
+    assert "alpha_T" in text_of(rare) and "dashed" not in text_of(rare)
     older = {key: value for key, value in shown.items() if "truncation" not in key}
     assert "alpha" not in text_of(KINDS["ranked_values"].draw(older))
+
+
+@pytest.mark.parametrize("log_a", [np.linspace(-25, 0, 500), np.linspace(-0.2, 0, 500)])
+@pytest.mark.parametrize("log_z", [-0.2, -4.5, -20.0])
+def test_remarks_beside_sorted_values_lie_clear_of_them(log_a, log_z, numbers):
+    shown = {**numbers("figD7"), "0/log_a": log_a, "0/log_z": np.array(log_z)}
+    shown["0/truncation"] = np.array(100)
+    figure = KINDS["ranked_values"].draw(shown)
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    for text in axes.texts:
+        box = text.get_window_extent().transformed(axes.transData.inverted())
+        curve = np.interp([box.x0, box.x1], *axes.lines[0].get_data())
+        assert box.y1 < curve.min() and 0 < box.x0 < box.x1 < len(log_a), text
 
 
 def test_the_papers_z_is_a_point_at_its_own_number_of_samples(numbers):

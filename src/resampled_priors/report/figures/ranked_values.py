@@ -9,7 +9,7 @@ from matplotlib.ticker import FixedLocator
 
 from ..numbers import Numbers, read_truncation
 from .images import group_heading, group_panel, power_of_ten, show_image
-from .style import ACCEPTANCE, OUTLINE, PAGE, PROPOSAL, SMALL, new_figure
+from .style import ACCEPTANCE, OUTLINE, PAGE, SMALL, TARGET, new_figure
 
 
 def draw_ranked_values(numbers: Numbers) -> Figure:
@@ -38,9 +38,12 @@ def _value_panel(axes: Axes, numbers: Numbers, index: int) -> None:
     ticks = np.arange(0, lowest - 1, -step)
     axes.set_yticks(ticks, [f"$10^{{{tick}}}$" for tick in ticks])
     axes.yaxis.set_minor_locator(FixedLocator(range(lowest, 1)))  # every decade
-    log_z = float(numbers[f"{index}/log_z"])
-    forced = _forced_level(axes, numbers, index)
-    _level(axes, log_z, f"$Z$ = {math.exp(log_z):.3g}", above=log_z >= forced)
+    z = math.exp(float(numbers[f"{index}/log_z"]))
+    remarks = [f"dotted line: $Z$ = {z:.3g}", *_forced(axes, numbers, index, lowest)]
+    axes.axhline(math.log10(z), color="black", lw=1.0, ls=":")
+    # The values rise from left to right: the corner at the lower right is free.
+    text = axes.text(0.99, 0.03, "\n".join(remarks), transform=axes.transAxes, ha="right")
+    text.set(multialignment="left", fontsize=SMALL, path_effects=OUTLINE)
     axes.set(
         xlim=(0, len(log10)),
         ylim=(lowest, 0.3),
@@ -50,38 +53,25 @@ def _value_panel(axes: Axes, numbers: Numbers, index: int) -> None:
     )
 
 
-def _level(axes: Axes, log_a: float, text: str, above: bool) -> None:
-    """A line across the values of a, what it is above or below its left end."""
-    level = log_a / math.log(10)
-    axes.axhline(level, color=PROPOSAL, lw=0.8, ls=":")
-    axes.annotate(
-        text,
-        (0, level),
-        (4, 2 if above else -2),
-        textcoords="offset points",
-        va="bottom" if above else "top",
-        fontsize=SMALL,
-        path_effects=OUTLINE,
-    )
+def _forced(axes: Axes, numbers: Numbers, index: int, lowest: int) -> list[str]:
+    """The share α_T of T-th proposals, always accepted, and where they outweigh the others.
 
-
-def _forced_level(axes: Axes, numbers: Numbers, index: int) -> float:
-    """Below this log a, a sample is most likely a T-th proposal, which is always accepted.
-
-    p_T = (1 − α_T) π a / Z + α_T π with α_T = (1 − Z)^(T−1): the terms are equal there. Files of
-    an earlier time do not have T, and p_∞ has no T-th proposal.
+    p_T = (1 − α_T) π a / Z + α_T π with α_T = (1 − Z)^(T−1): a line where the terms are equal.
+    Files of an earlier time do not have T, and p_∞ has no T-th proposal.
     """
     key = f"{index}/truncation"
     truncation = read_truncation(numbers, key) if key in numbers else None
     if truncation is None or truncation == 1:
-        return -math.inf
+        return []
     log_z = float(numbers[f"{index}/log_z"])
     log_share = (truncation - 1) * math.log1p(-math.exp(log_z))
     share = math.exp(log_share)
-    level = log_share + log_z - math.log1p(-share)
-    text = rf"below: mostly $T$-th proposals; they are $\alpha_T$ = {share:.2g} of all samples"
-    _level(axes, level, text, above=level > log_z)
-    return level
+    level = (log_share + log_z - math.log1p(-share)) / math.log(10)
+    remarks = [rf"$T$-th proposals are $\alpha_T$ = {share:.2g} of all samples"]
+    if level > lowest:
+        axes.axhline(level, color=TARGET, lw=1.0, ls=(0, (6, 4)))
+        remarks.append("and most of those below the dashed line")
+    return remarks
 
 
 def _representatives(part: SubFigure, numbers: Numbers, index: int) -> None:
