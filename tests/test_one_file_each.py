@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from scipy import stats
 from sklearn.datasets import load_digits
 from training_runs import (
     Interrupted,
@@ -32,13 +33,13 @@ from resampled_priors.training.loop import is_finished
 
 ROOT = Path(__file__).parents[1]
 VAE, A = 697_484, 50 * 100 + 100 + 100 * 100 + 100 + 100 + 1
-COMPONENTS, PIXELS = 20, 784
+PROTOTYPES, PIXELS = 20, 784
 # run -> parameters of encoder and decoder, of a, of the rest of the prior
 PARTS = {
-    "digits/vae/vamp": (VAE, 0, COMPONENTS * PIXELS),
-    "digits/hvae/vamp": (None, 0, COMPONENTS * PIXELS),
-    "digits/vae/lars_vamp": (VAE, A, COMPONENTS * PIXELS),
-    "digits/vae/dimensionwise": (VAE, 50 * (1 * 10 + 10 + 10 + 1), 0),
+    "digits/vae/prototypes": (VAE, 0, 50 + 50 + PROTOTYPES),
+    "digits/hvae/prototypes": (None, 0, 50 + 50 + PROTOTYPES),
+    "digits/vae/lars_prototypes": (VAE, A, 50 + 50 + PROTOTYPES),
+    "digits/vae/blockwise": (VAE, 25 * (2 * 10 + 10 + 10 + 1), 0),
     "digits/vae_renyi/lars": (VAE, A, 0),
     "digits_8x8/vae_gaussian/standard": (None, 0, 0),
 }
@@ -51,7 +52,7 @@ def in_the_repository(monkeypatch):
 
 def settings_of(name, iterations=8):
     config = load_config([ROOT / "config.yaml", ROOT / "examples/parts/parts.yaml"])
-    config["priors"]["vamp"]["components"] = COMPONENTS
+    config["priors"]["prototypes"]["prototypes"] = PROTOTYPES
     settings = resolve_run(config, Run("short", *name.split("/"), 0))
     settings["training"] |= {"iterations": iterations, "warm_up": 4}
     return settings
@@ -100,29 +101,33 @@ def test_it_trains_resumes_and_is_evaluated(name, data_files, tmp_path, monkeypa
     assert sum(saved[key].numel() for key, _ in model.named_parameters()) == trained
 
 
-def test_every_parameter_of_a_vamp_prior_and_its_encoder_is_trained(data_files):
-    settings = settings_of("digits/vae/lars_vamp")
+def test_every_parameter_of_a_prior_and_of_the_encoder_it_uses_is_trained(data_files):
+    settings = settings_of("digits/vae/lars_prototypes")
     model = build_run_model(settings, None)
     data = load_dataset(data_files["digits"])
     images = data.means("train")
     model.start(images)
-    nearest = torch.cdist(model.prior.proposal.pseudo_inputs, images).min(dim=1).values
-    assert nearest.max() < 0.02 * math.sqrt(PIXELS)  # training images and a little noise
+    assert torch.cdist(model.prior.proposal.images, images).min(dim=1).values.max() < 1e-2
     terms = model.terms(data.evaluation_images("validation", 0)[:16], 1, training=True)
     (terms.log_prior.mean() + terms.log_likelihood.mean()).backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())
 
 
-def test_the_vamp_prior_is_the_mixture_written_out():
+def test_the_prototypes_are_the_mixture_written_out():
     torch.manual_seed(0)
-    settings = settings_of("digits/vae/vamp")
+    settings = settings_of("digits/vae/prototypes")
     model = build_model(settings, (28, 28)).double()
     model.start(torch.rand(100, PIXELS).double())
-    mean, log_std = model.encode(model.prior.pseudo_inputs.clamp(0, 1))
+    for parameter in model.prior.parameters():
+        torch.nn.init.normal_(parameter)
+    mean, _ = model.encode(model.prior.images)
+    scale, freedom = model.prior.log_scale.exp(), 1 + model.prior.log_freedom.exp()
     z = torch.randn(7, 50).double()
-    difference = (z[:, None] - mean) / log_std.exp()
-    components = -0.5 * (difference**2 + math.log(2 * math.pi)) - log_std
-    expected = components.sum(-1).exp().mean(1).log()
+    components = stats.t.logpdf(
+        *(v.detach().numpy() for v in (z[:, None], freedom, mean, scale))
+    ).sum(-1)
+    weights = model.prior.logits.softmax(0)
+    expected = (torch.from_numpy(components).exp() * weights).sum(1).log()
     torch.testing.assert_close(model.prior.log_prob(z), expected)
 
 
@@ -138,24 +143,26 @@ def test_the_renyi_objective_is_the_bound_written_out(data_files):
     assert trainer.objective(terms, 1.0).item() == pytest.approx(expected.item(), rel=1e-5)
 
 
-def test_each_dimension_has_a_z_of_its_own(data_files, tmp_path):
-    settings = settings_of("digits/vae/dimensionwise")
-    run(load_dataset(data_files["digits"]), settings, tmp_path)
+@torch.no_grad()
+def test_each_block_has_a_z_of_its_own(data_files, tmp_path):
+    settings = settings_of("digits/vae/blockwise")
+    with torch.enable_grad():
+        run(load_dataset(data_files["digits"]), settings, tmp_path)
     estimate_run_z(tmp_path, 20_000, None, "cpu")
     record = read_json(tmp_path / "z.json")
-    assert len(record["factors"]) == 50
+    assert len(record["factors"]) == 25
     assert record["log_z"] == pytest.approx(sum(math.log(z) for z, _, _ in record["factors"]))
     prior = load_run(tmp_path).prior
-    axis = torch.linspace(-8, 8, 4_001)
-    for i in (0, 49):
-        z = torch.zeros(len(axis), 50)
-        z[:, i] = axis
+    axis = torch.linspace(-8, 8, 201)
+    plane, centre = torch.cartesian_prod(axis, axis), 201**2 // 2
+    for i in (0, 24):
+        z = torch.zeros(len(plane), 50)
+        z[:, 2 * i : 2 * i + 2] = plane
         rest = prior.log_prob(torch.zeros(1, 50))
         density = (prior.log_prob(z) - rest).exp()
-        # ∫ of one dimension's density over its value at 0
-        a = prior.log_a[i](axis[:, None]).exp()
-        normal = (-(axis**2) / 2).exp() / math.sqrt(2 * math.pi)
-        truth = normal * a * (1 - (1 - prior.log_z[i].exp()) ** 99) / prior.log_z[i].exp()
-        truth = truth + (1 - prior.log_z[i].exp()) ** 99 * normal
-        torch.testing.assert_close(density, truth / truth[2_000], rtol=1e-3, atol=1e-5)
-        assert float(truth.sum() * (axis[1] - axis[0])) == pytest.approx(1, abs=0.02)
+        # ∫ of one block's density over its value at 0
+        a, block_z = prior.blocks[i].log_a(plane).exp(), prior.blocks[i].log_z.exp()
+        normal = (-plane.square().sum(1) / 2).exp() / (2 * math.pi)
+        truth = normal * a * (1 - (1 - block_z) ** 99) / block_z + (1 - block_z) ** 99 * normal
+        torch.testing.assert_close(density, truth / truth[centre], rtol=1e-3, atol=1e-5)
+        assert float(truth.sum() * (axis[1] - axis[0]) ** 2) == pytest.approx(1, abs=0.02)

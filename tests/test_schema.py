@@ -99,6 +99,7 @@ VALUES = {
     "prior_name": "standard",
     "output_settings": OUTPUT,
     "hidden": [3],
+    "flag": True,
     "smoothing": 0.5,
     "truncation": None,
 }

@@ -76,12 +76,13 @@ class Prior(nn.Module, ABC):
     def forward(self) -> Distribution:
         return self.distribution()
 
-    def attach(self, encode: Encode) -> None:
+    def attach(self, encode: Encode, pixels: int) -> None:
         """Called once by the model, when it is built, on all priors in it.
 
         Args:
             encode: images (n, pixels) -> mean and log standard deviation of q(z|x), each
                 (n, features). A bound method: kept as an attribute it adds no parameters.
+            pixels: of an image.
         """
 
     def start(self, images: Tensor) -> None:

@@ -53,6 +53,26 @@ WRONG = {
         {"patience": 0},
         "patience: 0 is less than",
     ),
+    "data set's prior": (
+        "datasets.omniglot.priors.vamp",
+        {"component": 3},
+        "datasets.omniglot: unknown key 'priors.vamp.component': did you mean 'components'",
+    ),
+    "data set's prior, range": (
+        "datasets.omniglot.priors.vamp.components",
+        0,
+        "datasets.omniglot: priors.vamp.components: 0 is less than",
+    ),
+    "data set's prior, name": (
+        "datasets.omniglot.priors",
+        {"vmap": {"components": 3}},
+        "datasets.omniglot.priors: unknown prior 'vmap': did you mean 'vamp'",
+    ),
+    "data set's prior, another one": (
+        "datasets.omniglot.priors.lars_vamp",
+        {"proposal": "mixture"},
+        "datasets.omniglot.priors.lars_vamp.proposal: this key does not belong here",
+    ),
     "data sets": (
         "datasets.mnist",
         {"label": "x"},

@@ -184,8 +184,8 @@ def test_lars_priors_have_the_configs_settings(name):
 
 
 def test_unknown_families_are_named():
-    with pytest.raises(ResampledPriorsError, match="unknown prior family 'vamp': use one "):
-        build_prior({"family": "vamp"}, 2)
+    with pytest.raises(ResampledPriorsError, match="unknown prior family 'vqvae': use one "):
+        build_prior({"family": "vqvae"}, 2)
     settings = resolve_run(CONFIG, Run("short", "dynamic_mnist", "vae", "standard", 0))
     settings["model"]["family"] = "vqvae"
     with pytest.raises(ResampledPriorsError, match="unknown model family 'vqvae': use one of vae"):

@@ -24,8 +24,13 @@ from resampled_priors.training.loop import is_finished
 VAE = 697_484
 ENERGY = 50 * 100 + 100 + 100 * 100 + 100 + 100
 MOMENTUM = 50 * 300 + 300 + 300 * 300 + 300 + 300 * 100 + 100
+A, PSEUDO = ENERGY + 1, 500 * 784
 # prior -> parameters of a, of the rest of the prior, and whether its density is a bound
 PRIORS = {
+    "vamp": (0, PSEUDO, False),
+    "vamp_weighted": (0, PSEUDO + 500, False),
+    "lars_vamp": (A, PSEUDO, False),
+    "mixture": (0, 500 * (50 + 50 + 1), False),
     "snis": (0, ENERGY, True),
     "trs": (ENERGY + 1, 1, False),
     "his": (0, ENERGY + MOMENTUM + 50 + 5, True),

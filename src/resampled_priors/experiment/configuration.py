@@ -90,15 +90,18 @@ def _validator() -> jsonschema.Draft202012Validator:
     return jsonschema.validators.extend(draft, type_checker=types)(schema)
 
 
-def check_schema(config: Config) -> None:
+def check_schema(config: Config, place: str = "") -> None:
     """Check the form of a whole config: keys, types, ranges.
+
+    Args:
+        place: what an error's line has before the key.
 
     Raises:
         ResampledPriorsError: one line that names the key and the remedy.
     """
     message = _first_message(_validator().iter_errors(config))
     if message is not None:
-        raise ResampledPriorsError(f"config: {message}")
+        raise ResampledPriorsError(f"config: {place}{message}")
 
 
 def check_settings(settings: Any, command: str) -> None:

@@ -3,7 +3,7 @@
 from ..data import IMAGE_SHAPE
 from ..errors import ResampledPriorsError
 from .address import Run
-from .configuration import Config, lookup, with_code
+from .configuration import Config, lookup, merge, with_code
 
 
 def _prior_settings(config: Config, name: str, place: str) -> Config:
@@ -41,6 +41,12 @@ def _check_stands_alone(config: Config, name: str, place: str) -> None:
         )
 
 
+def with_dataset_priors(config: Config, dataset: str) -> Config:
+    """The config with the settings that a data set has for priors laid over theirs."""
+    own = lookup(config, "datasets", dataset, "data set").get("priors", {})
+    return config | {"priors": merge(config["priors"], own)}
+
+
 def resolve_run(config: Config, run: Run) -> Config:
     """All that training a run depends on, and nothing else: a change here retrains it.
 
@@ -55,7 +61,7 @@ def resolve_run(config: Config, run: Run) -> Config:
         "dataset": run.dataset,
         **shape,
         "model": {"name": run.model, **with_code(model, f"models.{run.model}")},
-        "prior": resolve_prior(config, run.prior),
+        "prior": resolve_prior(with_dataset_priors(config, run.dataset), run.prior),
         "seed": run.seed,
         "training": _resolve_training(config, run),
     }

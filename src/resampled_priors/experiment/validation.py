@@ -4,7 +4,7 @@ from pathlib import Path
 
 from .configuration import Config, check_schema, lookup, read_config, remove_nulls, with_code
 from .figures import check_figure
-from .resolve import resolve_prior
+from .resolve import resolve_prior, with_dataset_priors
 from .tables import table_cells
 
 
@@ -38,6 +38,11 @@ def validate_config(config: Config) -> None:
             lookup(config, "models", model, f"budgets.{name}.models")
     for prior in config["priors"]:
         resolve_prior(config, prior)
+    for name, dataset in config["datasets"].items():
+        for prior in dataset.get("priors", {}):
+            lookup(config, "priors", prior, f"datasets.{name}.priors")
+        if "priors" in dataset:
+            check_schema(with_dataset_priors(config, name), f"datasets.{name}: ")
     for section in ("budgets", "training", "models"):
         with_code(config[section], section)
     for table in config["tables"]:

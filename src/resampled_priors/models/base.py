@@ -58,7 +58,7 @@ class LatentVariableModel(nn.Module):
         """To be called when the encoder is there: priors may want it."""
         for part in self.modules():
             if isinstance(part, Prior):
-                part.attach(self.encode)
+                part.attach(self.encode, math.prod(self.image_shape))
 
     def forward_pass(self, x: Tensor, num_samples: int) -> Pass:
         """Sample the latents from q(·|x) and decode them."""

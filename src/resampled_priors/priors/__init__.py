@@ -15,16 +15,20 @@ from ..errors import ResampledPriorsError
 from .distribution import DistributionPrior
 from .flows import maf, realnvp
 from .his import HamiltonianPrior
+from .mixture import GaussianMixture
 from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
 from .snis import SelfNormalizedPrior
 from .trs import TruncatedRejectionPrior
+from .vamp import VampPrior
 
 FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "standard_normal": StandardNormal,
     "realnvp": realnvp,
     "maf": maf,
+    "gaussian_mixture": GaussianMixture,
+    "vamp": VampPrior,
     "lars": lars,
     "snis": SelfNormalizedPrior,
     "trs": TruncatedRejectionPrior,
