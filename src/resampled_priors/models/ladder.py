@@ -5,12 +5,15 @@ from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from ..contracts import Likelihood, Prior
 from ..errors import ResampledPriorsError
-from ..networks import DiagonalNormal, Linear, linear
+from ..networks import Linear, linear
 from ..settings import Hidden
 from .base import LatentVariableModel, Pass, diagonal_normal_log_prob, diagonal_normal_sample
+
+LEAST_VARIANCE = 1e-6  # which no softplus reaches in practice, but for one that rounds to 0
 
 
 def precision_weighted(
@@ -45,6 +48,21 @@ def two_layers(inputs: int, width: int) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
+class SoftplusNormal(nn.Module):
+    """A linear layer for mean and variance: features -> mean and log standard deviation.
+
+    The variance is a softplus, as theirs: e^s at one level would be e^(e^s) a few levels below.
+    """
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.linear = linear(inputs, outputs, heads=2)
+
+    def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        mean, rough = self.linear(features).chunk(2, dim=-1)
+        return mean, 0.5 * (F.softplus(rough) + LEAST_VARIANCE).log()
+
+
 class LadderVAE(LatentVariableModel):
     """p(x|z_1) p(z_1|z_2) … p(z_L), and q(z_L|x) q(z_{L−1}|z_L, x) … q(z_1|z_2, x).
 
@@ -75,9 +93,9 @@ class LadderVAE(LatentVariableModel):
                 "(lower_latents and latent_size): give one width for each latent"
             )
         self.upwards = nn.ModuleList(two_layers(*sizes) for sizes in pairwise([pixels, *hidden]))
-        self.evidence = nn.ModuleList(map(DiagonalNormal, hidden, latents))
+        self.evidence = nn.ModuleList(map(SoftplusNormal, hidden, latents))
         self.downwards = nn.ModuleList(
-            nn.Sequential(two_layers(above, width), DiagonalNormal(width, below))
+            nn.Sequential(two_layers(above, width), SoftplusNormal(width, below))
             for below, above, width in zip(latents, latents[1:], hidden[1:], strict=False)
         )
         self.decoder = nn.Sequential(two_layers(latents[0], hidden[0]), linear(hidden[0], pixels))
