@@ -8,6 +8,7 @@ from torch.nn import functional as F
 from ..contracts import Prior
 from ..networks import mlp
 from .density import log_resampled_density
+from .diagnosis import Diagnosis, diagnosis
 from .distribution import ResampledDistribution
 from .resampling import Resampling
 
@@ -94,6 +95,21 @@ class ResampledPrior(Resampling, Prior):
         log_fraction = (log_proposal - log_posterior).detach()  # line 3: stop_grad π/q
         log_z = self._training_log_z(log_a_proposals, log_fraction + log_acceptance)
         return log_resampled_density(log_proposal, log_acceptance, log_z, self.truncation)
+
+    def diagnose(self, num_samples: int = 10**6) -> Diagnosis:
+        """How well this prior can be trained and sampled; ``print`` says it in words.
+
+        Z with its error, what the S proposals of a training step are worth, the share of samples
+        that are T-th proposals, and a warning where S is too small for Z. Stores nothing.
+
+        Args:
+            num_samples: how many proposals to look at, at least 2.
+
+        Raises:
+            ValueError: as ``estimate_z``.
+        """
+        arguments = (self.truncation, self.num_proposals, num_samples)
+        return diagnosis(self.proposal, self.log_a, *arguments)
 
     def forward(self, context: Tensor | None = None) -> ResampledDistribution:
         """The prior as a zuko flow asks for its base; ``context`` has no part in it.
