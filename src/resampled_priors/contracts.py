@@ -104,6 +104,17 @@ class Prior(nn.Module, ABC):
         """
         return self.log_prob(z)
 
+    def training_loss(self, z: Tensor) -> Tensor | float:
+        """A loss of the prior's own, added to the objective's: (..., features) -> (), in nats.
+
+        For a prior whose parameters are not fitted by log p(z), which then has no gradient for
+        them. None by default.
+
+        Args:
+            z: samples of q(z|x) of a batch, which are those of the aggregate posterior q(z).
+        """
+        return 0.0
+
     def z_in_training(self) -> float:
         """The Z that the training's log shows."""
         return 1.0

@@ -33,23 +33,33 @@ PRIORS = {
     "mixture": (0, 500 * (50 + 50 + 1), False),
     "snis": (0, ENERGY, True),
     "trs": (ENERGY + 1, 1, False),
+    "nce": (ENERGY + 1, 0, False),
     "his": (0, ENERGY + MOMENTUM + 50 + 5, True),
 }
 
 
+@pytest.fixture(scope="module")
+def standard(digits, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("standard")
+    run(load_dataset(digits), settings_for(iterations=6, warm_up=3), folder)
+    estimate_run_z(folder, 2_000, None, "cpu")
+    return folder / "model.safetensors"
+
+
 @pytest.mark.parametrize("prior", PRIORS)
-def test_it_trains_resumes_and_is_evaluated(prior, digits, tmp_path, monkeypatch):
+def test_it_trains_resumes_and_is_evaluated(prior, digits, standard, tmp_path, monkeypatch):
     settings = settings_for(prior=prior, iterations=6, warm_up=3)
+    base = standard if "base" in settings["prior"] else None
     data, whole = load_dataset(digits), tmp_path / "whole"
-    model, trainer = run(data, settings, whole)
+    model, trainer = run(data, settings, whole, base)
     assert is_finished(trainer)
     assert np.isfinite(rows_of(whole)["loss"]).all()
 
     with monkeypatch.context() as patch:
         interrupt_at(patch, 4)
         with pytest.raises(Interrupted):
-            run(data, settings, tmp_path / "resumed", checkpoint_seconds=0)
-    run(data, settings, tmp_path / "resumed")
+            run(data, settings, tmp_path / "resumed", base, checkpoint_seconds=0)
+    run(data, settings, tmp_path / "resumed", base)
     assert_same_results(whole, tmp_path / "resumed")
 
     acceptance, rest, is_bound = PRIORS[prior]
@@ -67,6 +77,10 @@ def test_it_trains_resumes_and_is_evaluated(prior, digits, tmp_path, monkeypatch
         assert "is_bound is None, its settings make True" in problem
 
     loaded = load_run(whole)
+    if base is not None:
+        fixed = load_file(base)
+        for key, value in load_file(whole / "model.safetensors").items():
+            assert key.startswith("prior.") or (value == fixed[key]).all(), key
     assert loaded.decode(loaded.prior.sample((2,))).shape == (2, 784)
     assert list(parameter_counts(loaded).values()) == [VAE, acceptance, rest]
     saved = load_file(whole / "model.safetensors")

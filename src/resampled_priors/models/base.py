@@ -91,7 +91,15 @@ class LatentVariableModel(nn.Module):
         Returns:
             three tensors of shape (num_samples, batch).
         """
+        return self.terms_of(self.forward_pass(x, num_samples), x, training)
+
+    def training_terms(self, x: Tensor, num_samples: int) -> tuple[Terms, Tensor | float]:
+        """``terms`` in training, and the loss of the prior's own, shape (): 0 of most priors."""
         p = self.forward_pass(x, num_samples)
+        return self.terms_of(p, x, training=True), self.prior.training_loss(p.z)
+
+    def terms_of(self, p: Pass, x: Tensor, training: bool) -> Terms:
+        """``terms`` of one pass of the images x."""
         log_likelihood = self.likelihood(p.decoded).log_prob(x)
         if training:
             log_prior = self.prior.training_log_prob(p.z, p.log_posterior)

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 from ..contracts import EstimateZ, Likelihood, Prior, Terms, ZEstimate
 from ..lars import AcceptanceFunction, Resampling, log_resampled_density
 from ..settings import OutputSettings
-from .base import LatentVariableModel
+from .base import LatentVariableModel, Pass
 from .vae import VAE
 
 
@@ -71,8 +71,8 @@ class ResampledOutputVAE(VAE):
         log_a = AcceptanceFunction(math.prod(image_shape), settings.pop("hidden"))
         self.output = ResampledOutput(DecodedPrior(self), log_a, **settings)
 
-    def terms(self, x: Tensor, num_samples: int, training: bool = False) -> Terms:
-        terms = super().terms(x, num_samples, training)
+    def terms_of(self, p: Pass, x: Tensor, training: bool) -> Terms:
+        terms = super().terms_of(p, x, training)
         factor = self.output.log_factor(x, training)
         return terms._replace(log_likelihood=terms.log_likelihood + factor)  # D.24
 

@@ -16,6 +16,7 @@ from .distribution import DistributionPrior
 from .flows import maf, realnvp
 from .his import HamiltonianPrior
 from .mixture import GaussianMixture
+from .nce import NoiseContrastivePrior
 from .normal import StandardNormal
 from .own import own_prior
 from .resampled import lars
@@ -33,6 +34,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "snis": SelfNormalizedPrior,
     "trs": TruncatedRejectionPrior,
     "his": HamiltonianPrior,
+    "nce": NoiseContrastivePrior,
 }
 
 __all__ = ["FAMILIES", "DistributionPrior", "build_prior"]

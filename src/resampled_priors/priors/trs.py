@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ..contracts import Prior
 from ..lars import AcceptanceFunction, ResampledPrior
 from ..settings import Hidden, Positive
 from .normal import StandardNormal
@@ -58,6 +59,7 @@ class TruncatedRejectionPrior(ResampledPrior):
     """
 
     label = "TRS"
+    forward = Prior.forward  # Algorithm 1 has no part in it
 
     def __init__(self, features: int, hidden: Hidden, truncation: Positive) -> None:
         log_a = AcceptanceFunction(features, hidden)

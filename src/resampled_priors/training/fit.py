@@ -31,7 +31,7 @@ def fit(
         on_step: called with the loss after each step.
 
     Returns:
-        the loss −E_q[log p(z)] of each iteration, in nats.
+        the loss −E_q[log p(z)] of each iteration, in nats, and the prior's own loss with it.
     """
     optimizer = torch.optim.Adam(prior.parameters(), learning_rate)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
@@ -40,10 +40,11 @@ def fit(
         if isinstance(samples, Distribution):
             z = samples.sample((batch_size,))
             log_prob = prior.training_log_prob(z, samples.log_prob(z))
+            own_loss = prior.training_loss(z)
         else:
             z = samples[torch.randint(len(samples), (batch_size,), device=samples.device)]
-            log_prob = prior().log_prob(z)
-        loss = -log_prob.mean()
+            log_prob, own_loss = prior().log_prob(z), 0.0
+        loss = own_loss - log_prob.mean()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

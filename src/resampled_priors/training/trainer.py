@@ -73,11 +73,11 @@ class Trainer:
         recordable = on_gpu and not has_own_class(settings)
         self.graph_steps = GRAPH_STEPS if recordable else 1
         self.graph: Graph | None = None
-        self.terms = model.terms
+        self.terms = model.training_terms
         if on_gpu and self.training["iterations"] >= COMPILED_ITERATIONS:
             # What does not compile runs as it is.
             with_errors_suppressed = torch._dynamo.config.patch(suppress_errors=True)
-            self.terms = with_errors_suppressed(torch.compile(model.terms))
+            self.terms = with_errors_suppressed(torch.compile(model.training_terms))
         self.progress = Progress()
         self.started = time.monotonic()
         self.unset: set[str] = set()  # tensors that are NaN until training has ended
@@ -97,8 +97,8 @@ class Trainer:
 
     def step(self, x: Tensor, beta: Tensor | float) -> None:
         """One step on a batch, in which priors move their averages; its terms go to the sums."""
-        terms = self.terms(x, self.objective.num_samples, training=True)
-        loss = self.objective(terms, beta)
+        terms, prior_loss = self.terms(x, self.objective.num_samples)
+        loss = self.objective(terms, beta) + prior_loss
         self.optimizer.zero_grad(set_to_none=True)
         loss.backward()
         self.optimizer.step()
