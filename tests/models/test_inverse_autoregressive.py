@@ -118,7 +118,7 @@ def test_open_gates_give_the_vae(x):
 
 def test_a_prior_made_of_the_posteriors_moments_is_refused(x):
     class OfTheEncoder(Prior):
-        def attach(self, encode):
+        def attach(self, encode, pixels):
             self.encode = encode
 
         def distribution(self):

@@ -1,5 +1,6 @@
 """VAE + IAF: an inverse autoregressive posterior (Kingma et al., 2016, arXiv:1606.04934)."""
 
+import math
 from typing import NoReturn
 
 import torch
@@ -62,7 +63,7 @@ class InverseAutoregressiveVAE(VAE):
     def attach_priors(self) -> None:
         for part in self.modules():
             if isinstance(part, Prior):
-                part.attach(refuse_encode)
+                part.attach(refuse_encode, math.prod(self.image_shape))
 
     def encode(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log standard deviation of z_0, where the flow begins."""
