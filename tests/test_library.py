@@ -16,7 +16,7 @@ import torch
 from safetensors.torch import save_file
 
 import resampled_priors
-from resampled_priors import cli, load_run
+from resampled_priors import ResampledDistribution, cli, load_run
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.files import sha256, write_json
 from resampled_priors.models import build_model
@@ -175,6 +175,32 @@ def test_example_of_other_proposals(example):
         assert numbers[f"{name}: KL(q||proposal)"] == pytest.approx(kls[0], abs=0.03)
         assert numbers[f"{name}: KL(q||LARS)"] == pytest.approx(kls[1], abs=0.01)
         assert kls[1] < 0.05 * kls[0]
+
+
+def test_example_of_conditions(example):
+    """Of each condition: its Z, p_T and KLs as sums over a line; and its samples."""
+    variables, numbers = example("conditional")
+    line, cell = torch.arange(-6, 6, 0.01)[:, None], 0.01
+    for value, p in variables["distributions"].items():
+        c = torch.tensor([value])
+        proposal = variables["lars"].proposal(c)
+        log_q = variables["target"](c).log_prob(line)[:, 0]
+        with torch.no_grad():
+            log_pi, log_a = proposal.log_prob(line), variables["lars"].log_a(line, c)
+            z = float((log_pi + log_a).exp().sum() * cell)
+            alpha = (1 - z) ** 99
+            log_p = log_pi + ((1 - alpha) * log_a.exp() / z + alpha).log()  # eq. 4
+            assert torch.allclose(p.log_prob(line), log_p, atol=0.03)
+            flow = variables["flow"](c).log_prob(line)
+        assert numbers[f"c = {value}: Z"] == pytest.approx(z, rel=0.03)
+        kls = [float((log_q.exp() * (log_q - p)).sum() * cell) for p in (flow, log_p)]
+        assert numbers[f"c = {value}: KL(q||flow)"] == pytest.approx(kls[0], abs=0.03)
+        assert numbers[f"c = {value}: KL(q||LARS)"] == pytest.approx(kls[1], abs=0.03)
+        assert kls[1] < kls[0] - 0.05
+        share = float(log_p.exp()[line[:, 0] > 0].sum() * cell)
+        assert float((p.sample((10_000,)) > 0).float().mean()) == pytest.approx(share, abs=0.025)
+    with pytest.raises(ValueError, match="one condition at a time: each has a Z of its own"):
+        ResampledDistribution(variables["flow"](torch.ones(3, 1)), lambda z: z[..., 0])
 
 
 def test_example_of_a_vae(example):

@@ -61,7 +61,8 @@ class ResampledDistribution(Distribution):
         if self.proposal.batch_shape:
             raise ValueError(
                 f"the proposal has batch shape {tuple(self.proposal.batch_shape)}; wrap it in "
-                "torch.distributions.Independent so that one event is one z"
+                "torch.distributions.Independent so that one event is one z, or give it one "
+                "condition at a time: each has a Z of its own"
             )
         self.log_a = log_a
         self.truncation = truncation
