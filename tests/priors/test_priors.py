@@ -55,9 +55,10 @@ def test_the_standard_normal_is_saved_as_it_was():
     assert type(ours()) is Independent and type(ours().base_dist) is Normal
 
 
-@pytest.mark.parametrize("family", ["standard_normal", "realnvp", "maf"])
+@pytest.mark.parametrize("family", ["standard_normal", "realnvp", "maf", "spline"])
 def test_no_argument_check_makes_a_gpu_wait(family, monkeypatch):
     settings = {} if family == "standard_normal" else FLOW
+    settings = settings | ({"bins": 3} if family == "spline" else {})
     prior = build_prior({"family": family, **settings}, 3)
 
     def refuse(*_):

@@ -30,6 +30,8 @@ PRIORS = {
     "vamp": (0, PSEUDO, False),
     "vamp_weighted": (0, PSEUDO + 500, False),
     "lars_vamp": (A, PSEUDO, False),
+    "realnvp_large": (0, 8 * (25 * 128 + 128 + 128 * 128 + 128 + 128 * 50 + 50), False),
+    "spline": (0, 4 * (25 * 100 + 100 + 100 * 100 + 100 + 100 * 575 + 575), False),
     "mixture": (0, 500 * (50 + 50 + 1), False),
     "snis": (0, ENERGY, True),
     "trs": (ENERGY + 1, 1, False),

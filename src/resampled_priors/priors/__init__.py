@@ -13,7 +13,7 @@ from torch import nn
 from ..contracts import Prior
 from ..errors import ResampledPriorsError
 from .distribution import DistributionPrior
-from .flows import maf, realnvp
+from .flows import maf, realnvp, spline
 from .his import HamiltonianPrior
 from .mixture import GaussianMixture
 from .nce import NoiseContrastivePrior
@@ -28,6 +28,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "standard_normal": StandardNormal,
     "realnvp": realnvp,
     "maf": maf,
+    "spline": spline,
     "gaussian_mixture": GaussianMixture,
     "vamp": VampPrior,
     "lars": lars,
