@@ -1,5 +1,6 @@
 """Every figure of the paper: its numbers against something independent, and the files it gives."""
 
+import itertools
 import math
 import re
 from pathlib import Path
@@ -23,8 +24,9 @@ from resampled_priors.report.figures import (
     redraw_figure,
 )
 from resampled_priors.report.figures.images import GAP_GREY, image_grid, power_of_ten
-from resampled_priors.report.figures.style import new_figure
+from resampled_priors.report.figures.style import new_figure, paper_style
 from resampled_priors.report.figures.trade_off import proposals_per_sample
+from resampled_priors.report.paper import paper_values
 from resampled_priors.report.toys import train_toy
 from resampled_priors.runs.load import load_run
 
@@ -313,6 +315,26 @@ def test_the_cost_of_a_sample_is_what_the_sampler_draws():
         )
         assert counts.double().mean().item() == pytest.approx(expected, abs=0.05)
     assert cost[2] == 1
+
+
+@pytest.mark.parametrize("name", sorted(TABLES))
+def test_no_label_of_a_trade_off_lies_on_a_line_or_on_another(name):
+    """Of the committed numbers, beside the paper's."""
+    shown = dict(np.load(Path(__file__).parents[2] / f"results/{name}.npz"))
+    for run, values in paper_values()[name].items():
+        shown |= {f"paper/{run}/{metric}": np.array(value) for metric, value in values.items()}
+    with paper_style():
+        figure = KINDS[str(shown["kind"])].draw(shown)
+        figure.draw_without_rendering()
+    for axes in figure.axes:
+        labels = [text.get_text() for text in axes.texts]
+        assert set(labels) == set(shown["labels"]) - ({"standard"} if name == "figT2" else set())
+        boxes = [text.get_window_extent() for text in axes.texts]
+        for line in axes.lines:
+            path = line.get_transform().transform_path(line.get_path())
+            assert not any(path.intersects_bbox(box, filled=False) for box in boxes)
+        for box, other in itertools.combinations(boxes, 2):
+            assert not box.overlaps(other)
 
 
 def test_a_trade_off_needs_no_weights(results, tmp_path, numbers):

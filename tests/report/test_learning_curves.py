@@ -88,6 +88,8 @@ def test_the_picture_has_curves_dots_budgets_and_the_papers_lines(results):
     dots = [list(line.get_xydata()[0]) for line in drawn if line.get_marker() == "o"]
     assert lines == {84.97, 83.03} and [20_000, 90.5] in dots and [20_000, 88.0] in dots
     assert {text.get_text() for text in axes.texts} == {"short", "long"}
+    axes.figure.draw_without_rendering()  # the names lie above the curves
+    assert all(text.get_window_extent().y0 >= axes.bbox.y1 for text in axes.texts)
     low, high = axes.get_ylim()
     assert low < 83.03 and 90.5 < high < 150  # the first steps are cut off
     assert axes.get_xscale() == "log" and axes.get_ylabel() == "negative ELBO of training (nats)"

@@ -114,7 +114,7 @@ def _place(run: str) -> str:
 
 
 def _end_budgets(axes: Axes, numbers: Numbers, runs: list[str]) -> None:
-    """A line where the runs of a budget end, its name along it."""
+    """A line where the runs of a budget end, its name above."""
     ends: dict[str, int] = {}
     for index, run in enumerate(runs):
         budget = run.split("/")[0]
@@ -122,10 +122,10 @@ def _end_budgets(axes: Axes, numbers: Numbers, runs: list[str]) -> None:
     by_end: dict[int, list[str]] = {}
     for budget, end in ends.items():
         by_end.setdefault(end, []).append(budget)
-    style = {"textcoords": "offset points", "ha": "right", "va": "top", "rotation": 90}
     for end, budgets in by_end.items():
         axes.axvline(end, color="0.6", lw=0.6, ls=":")
-        place = {"xycoords": axes.get_xaxis_transform(), "xytext": (-2, 0), "fontsize": SMALL}
+        place = {"xycoords": axes.get_xaxis_transform(), "xytext": (0, 2)}
+        style = {"textcoords": "offset points", "ha": "right", "va": "bottom", "fontsize": SMALL}
         axes.annotate(", ".join(budgets), (end, 1), **place, **style)
 
 

@@ -70,7 +70,8 @@ def draw_ranked(numbers: Numbers) -> Figure:
     alone = len(labels) == 1
     across, down = (len(groups), 1) if alone else (len(labels), len(groups))
     image_width = (PAGE - 0.25) / across - 0.06
-    figure = new_figure(PAGE, down * (image_width * rows / columns + 0.25) + 0.5)
+    headings = 0.5 if alone else 0.15
+    figure = new_figure(PAGE, down * (image_width * rows / columns + 0.25) + headings)
     panels = figure.subplots(down, across, squeeze=False)
     for index, label in enumerate(labels):
         for row, group in enumerate(groups):

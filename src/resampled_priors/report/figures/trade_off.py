@@ -15,7 +15,8 @@ from ...experiment import Run
 from ...runs.records import read_metrics, read_run
 from ..numbers import Numbers, saved_truncation
 from .inputs import require_files
-from .style import ACCEPTANCE, NARROW, OUTLINE, PAGE, PROPOSAL, SMALL, TARGET, new_figure
+from .point_labels import label_points
+from .style import ACCEPTANCE, NARROW, PAGE, PROPOSAL, TARGET, new_figure
 from .titles import paper_value
 
 METRICS = ("nll", "z", "num_acceptance_parameters")
@@ -64,6 +65,8 @@ def draw_nll_against_z(numbers: Numbers) -> Figure:
     left.set(xlabel="$1/Z$", ylabel=_difference(numbers))
     right.set_xlabel(r"proposals per sample, $(1-(1-Z)^T)\,/\,Z$")
     right.legend(loc="upper right")
+    _label(left, numbers, 1 / ours)
+    _label(right, numbers, proposals_per_sample(ours, numbers))
     return figure
 
 
@@ -76,6 +79,7 @@ def draw_nll_against_size(numbers: Numbers) -> Figure:
     axes.axhline(0, color=PROPOSAL, lw=0.8, ls=":")
     axes.set(xlabel="parameters of $a(z)$", ylabel=_difference(numbers))
     axes.legend(loc="upper right", bbox_to_anchor=(1.0, 0.9))
+    _label(axes, numbers, size)
     return figure
 
 
@@ -107,21 +111,14 @@ def _compare(axes: Axes, numbers: Numbers, ours: NDArray, papers: NDArray) -> No
             color=ACCEPTANCE,
             label="the paper",
         )
-    first = 0 if np.isfinite(ours[0]) else 1
-    for place, index in enumerate(order, start=first):  # the lines fall: room on either side
-        if np.isfinite(ours[index]):
-            above = place % 2 == 0
-            axes.annotate(
-                str(numbers["labels"][index]),
-                (ours[index], nll[index] - nll[0]),
-                (5, 2) if above else (-4, -3),
-                textcoords="offset points",
-                ha="left" if above else "right",
-                va="bottom" if above else "top",
-                fontsize=SMALL,
-                path_effects=OUTLINE,
-            )
     axes.margins(x=0.18, y=0.15)
+
+
+def _label(axes: Axes, numbers: Numbers, ours: NDArray) -> None:
+    """The name of each of our points, once the figure is laid out."""
+    there = np.flatnonzero(np.isfinite(ours))
+    points = [(ours[i], numbers["nll"][i] - numbers["nll"][0]) for i in there]
+    label_points(axes, points, [str(numbers["labels"][i]) for i in there])
 
 
 def _difference(numbers: Numbers) -> str:
