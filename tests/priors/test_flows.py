@@ -25,7 +25,7 @@ def flow(family, features=2, std=0.5, **settings):
 
 @pytest.mark.parametrize("family", FLOWS)
 def test_the_density_is_one_by_quadrature(family):
-    z, weight = grid(2, 241, reach=12.0)
+    z, weight = grid(2, 501, reach=12.0)
     density = flow(family).log_prob(z).exp()
     assert float(density.sum() * weight) == pytest.approx(1, abs=2e-3)
     assert float((density - normal_density(z)).abs().sum() * weight) > 0.1  # no N(0, I)
