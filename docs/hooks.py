@@ -13,6 +13,7 @@ from mkdocs.structure.pages import Page
 
 RESULTS = Path(__file__).parents[1] / "results"
 ARITHMATEX = re.compile(r'<(span|div) class="arithmatex">\\([(\[])(.*?)\\[)\]]</\1>', re.DOTALL)
+SPACED_LOG = ("<mi>log</mi><m", '<mi>log</mi><mspace width="0.17em"/><m')
 
 
 def on_config(config: MkDocsConfig) -> MkDocsConfig:
@@ -49,6 +50,7 @@ def on_page_content(content: str, page: Page, config: MkDocsConfig, files: Files
 
     def mathml(match: re.Match[str]) -> str:
         display = "block" if match[2] == "[" else "inline"
-        return convert(html.unescape(match[3]), display=display)
+        formula = convert(html.unescape(match[3]), display=display)
+        return formula.replace(*SPACED_LOG)  # the converter sets log p as logp
 
     return ARITHMATEX.sub(mathml, content)
