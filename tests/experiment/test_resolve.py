@@ -86,7 +86,7 @@ def test_tuned_budgets_share_their_schedule_and_the_papers_has_none_of_it(budget
         settings = training(CONFIG | {"budget": budget}, "dynamic_mnist", model)
         assert tuned.items() <= settings.items()
         assert settings["learning_rate"] == rates.get(model, 3e-3)
-        share = 5 if model == "conv_hvae" and budget != "long" or budget == "demo" else 20
+        share = 5 if (model == "conv_hvae" and budget != "long") or budget == "demo" else 20
         assert settings["warm_up"] == settings["iterations"] / share
     for other in ("paper", "constant_rate", "warm_up_1_percent"):
         settings = training(CONFIG | {"budget": other}, "dynamic_mnist")

@@ -131,7 +131,7 @@ class ResampledDistribution(Distribution):
         samples, _ = sample_resampled(
             self.proposal, self.log_a, math.prod(shape), self.truncation, guess
         )
-        return samples.reshape(*shape, *self.event_shape)
+        return samples.reshape((*shape, *self.event_shape))
 
     @torch.no_grad()
     def sample_ranked(self, num_proposals: int) -> tuple[Tensor, Tensor]:

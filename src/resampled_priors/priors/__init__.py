@@ -12,6 +12,7 @@ from torch import nn
 
 from ..contracts import Prior
 from ..errors import ResampledPriorsError
+from .dimensionwise import DimensionwisePrior
 from .distribution import DistributionPrior
 from .flows import maf, realnvp, spline
 from .his import HamiltonianPrior
@@ -32,6 +33,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "gaussian_mixture": GaussianMixture,
     "vamp": VampPrior,
     "lars": lars,
+    "dimensionwise": DimensionwisePrior,
     "snis": SelfNormalizedPrior,
     "trs": TruncatedRejectionPrior,
     "his": HamiltonianPrior,
