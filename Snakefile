@@ -1,6 +1,7 @@
 # Resampled Priors for VAEs: every table and figure of the paper, from raw data.
 #
 #   snakemake --cores 8 tables                     all eight tables
+#   snakemake --cores 8 rivals                     Tables R.1 to R.3: other priors, posteriors, objectives
 #   snakemake --cores 8 results/tableD3.md         one table and the runs it needs
 #   snakemake --cores 2 results/runs/short/dynamic_mnist/vae/lars_T50/seed0/metrics.json   one cell
 
@@ -39,6 +40,7 @@ localrules:
     datasets,
     tables,
     figures,
+    rivals,
     index,
 
 
@@ -47,4 +49,5 @@ rule all:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.rivals.input,
         rules.index.input,

@@ -1,6 +1,7 @@
 """Test metrics: the importance-weighted NLL, the ELBO and its parts, with standard errors."""
 
 import math
+import time
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
@@ -8,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from .contracts import LogAcceptance, ZEstimate
+from .contracts import LogAcceptance, Prior, ZEstimate
 from .errors import ResampledPriorsError
 from .lars import MAX_BLOCK, estimate_z
 from .models import LatentVariableModel
@@ -108,6 +109,25 @@ def metrics(terms: dict[str, Tensor]) -> dict[str, float]:
 def evaluate(model: LatentVariableModel, images: Tensor, num_samples: int) -> dict[str, float]:
     """``metrics`` of ``importance_weighted_terms``."""
     return metrics(importance_weighted_terms(model, images, num_samples))
+
+
+@torch.no_grad()
+def sampling_seconds(prior: Prior, num_samples: int = 1_000, enough: float = 0.2) -> float:
+    """How long samples of the prior take on its device, in seconds.
+
+    Args:
+        num_samples: of so many; fewer are drawn, and the time of one multiplied, once a draw takes
+            ``enough`` seconds, as with an a(z) that accepts one proposal in a million.
+    """
+    prior.sample((1,))  # what is made at the first call
+    drawn = 1
+    while True:
+        begun = time.perf_counter()
+        prior.sample((drawn,)).cpu()  # waits for a GPU
+        seconds = time.perf_counter() - begun
+        if drawn == num_samples or seconds > enough:
+            return seconds * num_samples / drawn
+        drawn = min(10 * drawn, num_samples)
 
 
 def estimate_model_z(

@@ -86,7 +86,7 @@ def test_the_demo_needs_no_data_but_the_embedded():
     demo = load_config([ROOT / "config.yaml", ROOT / "config" / "demo.yaml"])
     runs = all_runs(demo)
     assert {run.dataset for run in runs} == {"digits"}
-    assert len(runs) == 20
+    assert len(runs) == 25
     for table in demo["tables"]:  # the demo shows the same models and priors as the paper
         shown = {(r.model, r.prior) for r in experiment.table_runs(demo, table)}
         wanted = {(r.model, r.prior) for r in experiment.table_runs(CONFIG, table)}

@@ -4,11 +4,11 @@ import itertools
 import re
 
 import pytest
-from changed_config import CONFIG, all_runs, with_value
+from changed_config import CONFIG, all_runs, paper_tables, with_value
 
 from resampled_priors import experiment
 from resampled_priors.experiment import table_cells
-from resampled_priors.report.paper import paper_values
+from resampled_priors.report.paper import paper_values, published_values
 
 # Table 1: per data set, VAE, HVAE and ConvHVAE, each with the standard prior and with LARS.
 TABLE_1 = """
@@ -30,6 +30,24 @@ VAE + IAF                79.10       -
 ConvHVAE + VampPrior     79.75   97.56
 ConvHVAE + LARS          80.30   97.08
 """
+
+
+# The systems of Table 2 that are measured here, on both data sets.
+SYSTEMS = {
+    "IWAE (L=2)": "hvae_iwae50/standard",
+    "LVAE (L=5)": "lvae/standard",
+    "HVAE (L=2) + VampPrior": "hvae/vamp",
+    "HVAE (L=2) + LARS": "hvae/lars",
+    "VAE + IAF": "vae_iaf/standard",
+    "ConvHVAE + VampPrior": "conv_hvae/vamp",
+    "ConvHVAE + LARS": "conv_hvae/lars",
+}
+RIVALS = {
+    (system, dataset): f"{dataset}/{run}"
+    for system, run in SYSTEMS.items()
+    if not run.endswith("lars")
+    for dataset in ("dynamic_mnist", "omniglot")
+}
 
 
 # Table D.1: -ELBO, KL, reconstruction, Z.
@@ -131,7 +149,7 @@ def test_paper_values_are_the_listing():
     shipped = {
         (table, run, metric): value
         for table, runs in paper_values().items()
-        if table.startswith("table")
+        if table in paper_tables(CONFIG)
         for run, values in runs.items()
         for metric, value in values.items()
     }
@@ -142,29 +160,55 @@ def test_paper_values_are_the_listing():
 def test_each_measured_cell_has_a_number_of_the_paper_and_each_number_a_cell():
     cells = {
         (table, cell.coordinates, cell.metric)
-        for table in CONFIG["tables"]
+        for table in paper_tables(CONFIG)
         for cell in table_cells(CONFIG, table)
         if cell.measured
     }
-    assert cells == set(listing())
+    assert cells == set(listing()) | {("table2", run, "nll") for run in RIVALS.values()}
 
 
-def test_quoted_rows_are_table_2():
+def test_quoted_and_published_rows_are_table_2():
     ours = {"HVAE (L=2) + LARS", "ConvHVAE + LARS"}
     cells = table_cells(CONFIG, "table2")
-    quoted = [(c.row, c.dataset, c.quoted) for c in cells if c.quoted is not None]
-    assert quoted == [row for row in table_2() if row[0] not in ours]
-    assert {c.row for c in cells if c.measured} == ours
+    published = published_values()["table2"]
+    rivals = [
+        (c.row, c.dataset, c.quoted or published[c.coordinates].nll)
+        for c in cells
+        if c.quoted is not None or c.coordinates in published
+    ]
+    assert rivals == [row for row in table_2() if row[0] not in ours]
+    assert len(published) == len([row for row in rivals if row[0] != "VAE (L=2) + VGP"])
+    assert {c.row for c in cells if not c.measured} == {"VAE (L=2) + VGP"}
+    assert {c.row: f"{c.model}/{c.prior}" for c in cells if c.row in SYSTEMS} == SYSTEMS
     order = list(dict.fromkeys(cell.row for cell in cells))
     assert order == list(dict.fromkeys(system for system, _, _ in table_2()))
 
 
+def test_published_values_have_a_source_and_a_model_and_prior_of_the_config():
+    for table, runs in published_values().items():
+        assert table in CONFIG["tables"]
+        for run, (nll, source) in runs.items():
+            dataset, model, prior = run.split("/")
+            assert dataset in CONFIG["datasets"] and model in CONFIG["models"]
+            assert prior in {*CONFIG["priors"], "exemplar"}
+            assert nll > 0 and re.search(r", 20\d\d, arXiv:\d{4}\.\d{5}", source)
+
+
+def test_rivals_tables_repeat_the_papers_values():
+    values = paper_values()
+    for table in ("tableR1", "tableR2"):
+        for run, metrics in values[table].items():
+            of_others = [values[name].get(run) for name in ("table1", "tableD4", "tableD5")]
+            assert metrics in of_others
+
+
 def expected_runs(table: str) -> set[str]:
     """The runs whose numbers the paper's table holds."""
-    return {run for name, run, _ in listing() if name == table}
+    rivals = set(RIVALS.values()) if table == "table2" else set()
+    return {run for name, run, _ in listing() if name == table} | rivals
 
 
-@pytest.mark.parametrize("table", CONFIG["tables"])
+@pytest.mark.parametrize("table", paper_tables(CONFIG))
 def test_runs_of_a_table(table):
     runs = experiment.table_runs(CONFIG, table)
     assert len(runs) == len(set(runs))
@@ -172,14 +216,16 @@ def test_runs_of_a_table(table):
 
 
 def test_all_tables_of_the_paper_are_there():
-    assert list(CONFIG["tables"]) == ["table1", "table2", *(f"tableD{i}" for i in range(1, 7))]
+    wanted = ["table1", "table2", *(f"tableD{i}" for i in range(1, 7))]
+    assert paper_tables(CONFIG) == wanted
+    assert list(CONFIG["tables"]) == [*wanted, "tableR1", "tableR2", "tableR3"]
 
 
 def test_number_of_runs():
     assert CONFIG["budgets"]["short"]["seeds"] == [0]
-    assert len(all_runs(CONFIG)) == 41
+    assert len(all_runs(CONFIG)) == 51
     three = with_value("budgets.short.seeds", [0, 1, 2])
     runs = all_runs(three)
-    assert len(runs) == 123
+    assert len(runs) == 153
     assert {run.seed for run in runs} == {0, 1, 2}
-    assert len(all_runs(with_value("budget", "paper"))) == 123
+    assert len(all_runs(with_value("budget", "paper"))) == 153

@@ -79,12 +79,12 @@ def make_run(
     estimate_run_z(results / folder, 20_000, None, "cpu")
 
 
-def add_metrics(results: Path, folder: str, nll: float, parameters: int) -> None:
+def add_metrics(results: Path, folder: str, nll: float, parameters: int, **costs: Any) -> None:
     """The metrics.json of a run that ``make_run`` made."""
     run = read_json(results / folder / "run.json")
     found = {"nll": nll, "z": read_json(results / folder / "z.json")["z"]}
     found |= {"num_acceptance_parameters": parameters, "model_sha256": run["model_sha256"]}
-    write_json(results / folder / "metrics.json", METRICS | found)
+    write_json(results / folder / "metrics.json", METRICS | found | costs)
 
 
 def add_training(results: Path, folder: str, iterations: int = 1_000, **columns: Any) -> None:

@@ -33,13 +33,18 @@ from resampled_priors.runs.load import load_run
 CONFIG = load_config([Path(__file__).parents[2] / "config.yaml"])
 PAPER = {"fig1", "fig2", "fig3", "figA1", "figA2", *(f"figD{n}" for n in range(3, 15))}
 TABLES = {"figT2", "figT3"}  # of the paper, as pictures
-MORE = {*TABLES, "figR2"}
+MORE = {*TABLES, "figR1", "figR2"}
 
 GROUPS = {"groups": ["highest", "random", "lowest"], "grid": [2, 3], "num_proposals": 200}
 VAE_LARS = "runs/short/digits/vae/lars/seed0"
 VAE_2D = "runs/short/digits/vae_2d/lars/seed0"
 TRADE_OFF = [
     f"runs/short/digits/vae/{run}" for run in ("standard/seed0", "lars/seed0", "lars/seed1")
+]
+COSTS = [  # of an older record, which has no time of samples, the first
+    {"num_prior_parameters": 0},
+    {"num_prior_parameters": 5, "sample_seconds": 0.5, "is_bound": True},
+    {"num_prior_parameters": 5, "sample_seconds": 1.5, "is_bound": True},
 ]
 LABELS = ["high: {network}", "low: {network}", "RealNVP + LARS\n{network}"]
 SETTINGS = {
@@ -60,6 +65,7 @@ SETTINGS = {
     "figD12": {"runs": ["runs/short/digits/vae_2d/lars_20-20/seed0"], "kl_samples": 500},
     "figD13": {"runs": ["runs/short/digits/vae_2d/lars_posthoc/seed0"], "kl_samples": 500},
     "figD14": {"runs": ["runs/short/digits/vae_2d/standard/seed0", VAE_2D]},
+    "figR1": {"runs": TRADE_OFF, "labels": ["standard", "LARS", "LARS"]},
     "figR2": {"runs": TRADE_OFF[:2], "labels": ["standard", "LARS"]},
     "figT2": {"runs": TRADE_OFF, "labels": ["standard", "100−100", "100−100"]},
     "figT3": {"runs": TRADE_OFF, "labels": ["standard", "T = 100", "T = 100"]},
@@ -79,7 +85,7 @@ def results(tmp_path_factory):
     for run in {run for settings in SETTINGS.values() for run in settings.get("runs", [])}:
         make_run(folder, run)
     for index, run in enumerate(TRADE_OFF):
-        add_metrics(folder, run, nll=90.0 - index, parameters=100 * index)
+        add_metrics(folder, run, nll=90.0 - index, parameters=100 * index, **COSTS[index])
         add_training(folder, run)
     for name, (target, prior) in TOYS.items():
         settings = {"target": target, "prior": prior, "iterations": 3, "batch_size": 16}
@@ -335,6 +341,27 @@ def test_no_label_of_a_trade_off_lies_on_a_line_or_on_another(name):
             assert not any(path.intersects_bbox(box, filled=False) for box in boxes)
         for box, other in itertools.combinations(boxes, 2):
             assert not box.overlaps(other)
+
+
+def test_costs_are_means_over_seeds_of_what_the_records_say(numbers):
+    found = numbers("figR1")
+    assert list(found["runs"]) == ["digits/vae/standard", "digits/vae/lars"]
+    assert list(found["labels"]) == ["standard", "LARS"]
+    np.testing.assert_allclose(found["nll"], [90, 88.5])
+    np.testing.assert_allclose(found["sample_ms"], [math.nan, 1_000])
+    np.testing.assert_allclose(found["prior_parameters"], [0, 155])
+    assert list(found["is_bound"]) == [False, True]
+
+
+def test_a_prior_of_unknown_cost_has_no_point(numbers):
+    figure = KINDS["nll_against_cost"].draw(numbers("figR1"))
+    names = [[text.get_text() for text in axes.texts] for axes in figure.axes]
+    assert names == [["LARS"], ["LARS", "standard"]]
+    points = [
+        [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata())]
+        for axes in figure.axes
+    ]
+    assert points == [[1_000], [0, 155]]
 
 
 def test_a_trade_off_needs_no_weights(results, tmp_path, numbers):

@@ -17,6 +17,7 @@ from resampled_priors import experiment
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import load_config, merge, resolve_table
 from resampled_priors.report import tables
+from resampled_priors.report.paper import paper_values
 
 ROOT = Path(__file__).parents[2]
 CONFIG = load_config([ROOT / "config.yaml"])
@@ -217,17 +218,59 @@ def test_quoted_and_missing_are_marked(results):
     write_run(results, "dynamic_mnist/hvae/lars", nll=82.0)
     tables.write_table("table2", spec("table2"), results)
     assert markdown_row(results, "table2", "VAE (L=2) + VGP") == ["81.32‡", ""]
-    assert markdown_row(results, "table2", "LVAE (L=5)") == ["81.74‡", "102.11‡"]
+    assert markdown_row(results, "table2", "LVAE (L=5)") == ["— [81.74‡]", "— [102.11‡]"]
     own = ["82.00 (81.62; +0.38)", "— (100.40)"]
     assert markdown_row(results, "table2", "HVAE (L=2) + LARS") == own
     text = markdown(results, "table2")
     assert "‡ quoted, not measured here" in text and "— not run yet" in text
     assert "° " not in text and "† " not in text
     rows = pd.read_csv(results / "table2.csv")
-    assert list(rows["quoted"].dropna()) == [
-        *(81.32, 103.38, 81.74, 102.11, 81.24, 101.18, 79.10, 79.75, 97.56)
-    ]
+    assert list(rows["quoted"].dropna()) == [81.32]
     assert rows.loc[rows["quoted"].notna(), "ours"].isna().all()
+    published = rows[rows["published"].notna()]
+    assert list(published["published"]) == [
+        *(103.38, 81.74, 102.11, 81.24, 101.18, 79.10, 79.75, 97.56)
+    ]
+    for source in published["source"].unique():
+        assert f"‡ {source}" in text.splitlines()
+
+
+def test_another_papers_number_stands_beside_ours(results):
+    write_run(results, "dynamic_mnist/lvae/standard", nll=85.0)
+    tables.write_table("table2", spec("table2"), results)
+    assert markdown_row(results, "table2", "LVAE (L=5)") == ["85.00 [81.74‡]", "— [102.11‡]"]
+    assert "In square brackets: another paper's" in markdown(results, "table2")
+    write_run(results, STANDARD, nll=86.0)
+    tables.write_table("tableR1", spec("tableR1"), results)
+    shown = markdown_row(results, "tableR1", "standard")
+    assert shown[:2] == ["86.00 (84.97; +1.03) [84.45‡]", "— (89.11)"]
+
+
+COSTS = {
+    "num_acceptance_parameters": 15_201,
+    "num_prior_parameters": 1_000_000,
+    "train_seconds": 123.456,
+    "sample_seconds": 1.23456,
+    "nll_se": 0.234,
+}
+
+
+def test_what_a_prior_costs(results):
+    """Of an unverified data set and an uncertain Z: neither is a mark of times and sizes."""
+    write_run(results, LARS, verified=False, log_z_se=0.06, **COSTS)
+    tables.write_table("tableR1", spec("tableR1"), results)
+    shown = markdown_row(results, "tableR1", "LARS")
+    assert shown[4:] == ["0.23°†", "0.0123°†", "1,015,201", "6.17", "1,230"]
+    rows = pd.read_csv(results / "tableR1.csv").set_index(["dataset", "prior", "metric"])["ours"]
+    assert rows["dynamic_mnist", "lars", "sample_ms"] == pytest.approx(1_234.56)
+    assert rows["dynamic_mnist", "lars", "step_ms"] == pytest.approx(1_000 * 123.456 / 20_000)
+
+
+def test_a_time_that_an_older_record_does_not_have(results):
+    write_run(results, LARS, **{k: v for k, v in COSTS.items() if k != "sample_seconds"})
+    tables.write_table("tableR1", spec("tableR1"), results)
+    assert markdown_row(results, "tableR1", "LARS")[-2:] == ["6.17", "n/a"]
+    assert "n/a not in the record of the run: evaluate it again" in markdown(results, "tableR1")
 
 
 def test_an_upper_bound_is_marked(results):
@@ -417,6 +460,11 @@ def test_every_table_with_all_its_runs(results, table):
             "kl": 401 + i + 0.1 * seed,
             "recons": 501 + i + 0.1 * seed,
             "z": 0.601 + i / 1_000,
+            "nll_se": 0.11 + i,
+            "num_acceptance_parameters": 1_000,
+            "num_prior_parameters": i,
+            "train_seconds": 20.0 * (i + 1),  # of 20,000 iterations
+            "sample_seconds": 0.002 * (i + 1),
         }
         write_run(results, run, seed, verified=i % 2 == 0, log_z_se=0.06, **numbers)
     tables.write_table(table, settings, results)
@@ -425,14 +473,19 @@ def test_every_table_with_all_its_runs(results, table):
     rows = pd.read_csv(results / f"{table}.csv")
     assert len(rows) == len(settings["cells"])
     assert rows["missing"].isna().all()
-    base = {"nll": 201.1, "elbo": 301.1, "kl": 401.1, "recons": 501.1}
+    base = {"nll": 201.1, "elbo": 301.1, "kl": 401.1, "recons": 501.1, "nll_se": 0.11}
+    base |= {"prior_parameters": 1_000, "step_ms": 1}
     order = list(runs)
     for _, row in rows[rows["model"].notna()].iterrows():
         i = order.index(f"{row['dataset']}/{row['model']}/{row['prior']}")
-        expected = 0.601 + i / 1_000 if row["metric"] == "z" else base[row["metric"]] + i
+        others = {"z": 0.601 + i / 1_000, "sample_ms": 2 * (i + 1)}
+        expected = others.get(row["metric"]) or base[row["metric"]] + i
         assert row["ours"] == pytest.approx(expected)
-        assert pd.notna(row["paper"])
-        assert row["difference"] == row["ours"] - row["paper"]
+        papers = paper_values()[table] if table != "tableR3" else {}
+        paper = papers.get(order[i], {}).get(row["metric"], math.nan)
+        assert row["paper"] == pytest.approx(paper, nan_ok=True)
+        if pd.notna(paper):
+            assert row["difference"] == row["ours"] - row["paper"]
         shown = tables.format_value(row["metric"], row["ours"])
         assert shown in markdown(results, table)
         assert shown in text

@@ -62,7 +62,7 @@ OUTPUTS = {
     "estimate-z": ("z.json",),
     "evaluate": ("metrics.json",),
 }
-TIMINGS = {"seconds", "train_seconds", "evaluate_seconds"}
+TIMINGS = {"seconds", "train_seconds", "evaluate_seconds", "sample_seconds"}
 # and of files with such times in them
 TIMINGS |= {"training_sha256", "run_sha256", "base_run_sha256", "z_sha256"}
 CODE = {"git_commit", "git_dirty"}  # a commit while this runs is no damage

@@ -33,7 +33,7 @@ OVERLAY = {
     },
 }
 RUN = Run("demo", "digits", "vae", "lars_T2", 0)
-TIMINGS = ["seconds", "train_seconds", "evaluate_seconds"]
+TIMINGS = ["seconds", "train_seconds", "evaluate_seconds", "sample_seconds"]
 TIMINGS += ["training_sha256", "run_sha256", "z_sha256"]  # of files with such times in them
 # the command line, with a checkpoint five times a second
 PROGRAM = f"""#!{sys.executable}

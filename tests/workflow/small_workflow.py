@@ -12,6 +12,7 @@ import yaml
 from changed_config import ROOT, all_runs
 
 from resampled_priors.experiment import Config, Run, load_config, merge
+from resampled_priors.experiment.configuration import remove_nulls
 
 WORKFLOW = ("Snakefile", "config.yaml", "config", "workflow", "profiles", "environment.yml")
 
@@ -30,13 +31,18 @@ TINY = {
             "importance_samples": 2,
             "z_samples": 2_000,
             "z_target": None,
-            "models": {"conv_hvae": {"iterations": 5, "warm_up": 2}},
+            "models": {
+                "conv_hvae": {"iterations": 5, "warm_up": 2},
+                "hvae_iwae50": {"iterations": 5, "warm_up": 2},
+            },
         }
     },
     "tables": {
         "tableD2": {"rows": [{"prior": "standard"}, {"prior": "lars_10-10"}]},
         "tableD3": {"rows": [{"prior": "standard"}, {"prior": "lars_T2"}, {"prior": "lars_Tinf"}]},
+        **dict.fromkeys(("tableR1", "tableR2", "tableR3")),  # no new rule, and many runs
     },
+    "figures": {"figR1": None},
 }
 
 
@@ -115,6 +121,7 @@ def jobs_of(priors: str, tables: str) -> Counter[Job]:
 
 
 TINY_DEMO = merge(load_config([ROOT / "config.yaml", ROOT / "config" / "demo.yaml"]), TINY)
+remove_nulls(TINY_DEMO)
 
 
 TINY_RUNS = all_runs(TINY_DEMO)

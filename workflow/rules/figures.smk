@@ -67,4 +67,14 @@ rule figure:
 
 rule figures:
     input:
-        expand("<results>/{figure}.pdf", figure=figure_names()),
+        expand("<results>/{figure}.pdf", figure=of_the_paper(figure_names())),
+
+
+rule rivals:
+    input:
+        expand(
+            "<results>/{table}.{suffix}",
+            table=of_rivals(config["tables"]),
+            suffix=["csv", "md", "tex", "html", "json"],
+        ),
+        expand("<results>/{figure}.pdf", figure=of_rivals(figure_names())),

@@ -5,6 +5,7 @@ rule page:
     input:
         rules.tables.input,
         rules.figures.input,
+        rules.rivals.input,
     output:
         "<results>/index.html",
     log:

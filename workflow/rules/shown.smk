@@ -65,6 +65,17 @@ def figure_names():
     ]
 
 
+def of_rivals(names):
+    """Those that show what came before and after the paper: Tables R.1 to R.3 and Fig. R.1."""
+    return [name for name in names if name.startswith("tableR") or name == "figR1"]
+
+
+def of_the_paper(names):
+    """The others, among them what the user has added."""
+    rivals = of_rivals(names)
+    return [name for name in names if name not in rivals]
+
+
 def report_labels(kind, name):
     """How `snakemake --report` lists a table or a figure."""
     return {kind: experiment.paper_number(name), "shows": config[f"{kind}s"][name]["caption"]}

@@ -34,6 +34,6 @@ rule tables:
     input:
         expand(
             "<results>/{table}.{suffix}",
-            table=config["tables"],
+            table=of_the_paper(config["tables"]),
             suffix=["csv", "md", "tex", "html", "json"],
         ),

@@ -10,7 +10,7 @@ from .resolve import budget
 
 TARGETS = {"toy_line": "mixture_1d", "toy_plane": "gaussian_ring", "toy_proposal": "gaussian_ring"}
 RANKED = {"ranked", "ranked_values"}
-SHOW_METRICS = {"nll_against_z", "nll_against_size"}  # of all seeds; these need no model
+SHOW_METRICS = {"nll_against_z", "nll_against_size", "nll_against_cost"}  # of all seeds; no model
 SHOW_TRAINING = {"learning_curves"}  # kinds that show runs of several budgets
 LABEL_RUNS = RANKED | SHOW_METRICS | SHOW_TRAINING
 SHOW_ACCEPTANCE = {"running_z", *RANKED}  # kinds that need an a(z)

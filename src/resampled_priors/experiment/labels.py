@@ -12,6 +12,12 @@ METRIC_LABELS = {
     "recons": "reconstruction",
     "z": "Z",
 }
+COST_LABELS = {
+    "nll_se": "s.e. of NLL",
+    "prior_parameters": "parameters of the prior",
+    "step_ms": "ms a training step",
+    "sample_ms": "ms per 1,000 samples",
+}
 
 
 def paper_number(name: str) -> str:
@@ -29,5 +35,5 @@ def label_of(config: Config, coordinates: dict[str, Any]) -> str:
         if key in coordinates
     ]
     if "metric" in coordinates:
-        labels.append(METRIC_LABELS[coordinates["metric"]])
+        labels.append((METRIC_LABELS | COST_LABELS)[coordinates["metric"]])
     return "; ".join(labels)

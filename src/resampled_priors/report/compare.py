@@ -134,7 +134,7 @@ def read_table(name: str, config: Config, results: Path) -> list[Compared]:
 def _cell(row: dict[str, Any], config: Config, results: Path) -> list[Compared]:
     """The cell of a CSV's row, or none; its name is what row and column say besides these two."""
     dataset = config["datasets"].get(row["dataset"], {}).get("label")
-    said = {METRIC_LABELS[row["metric"]], dataset}
+    said = {METRIC_LABELS.get(row["metric"]), dataset}
     names = [label for label in (row["row"], row["column"]) if label not in said]
     place = {"name": ", ".join(names) or row["row"], "dataset": row["dataset"]}
     quoted = row["quoted"]

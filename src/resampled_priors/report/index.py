@@ -55,7 +55,7 @@ def _table(results: Path, name: str) -> Markup | None:
         return None
     _, _, rest = path.read_text(encoding="utf-8").partition("<body>")
     body, _, _ = rest.partition("</body>")
-    body = re.sub(r"<td>([^<]*?) (\([^<]*\))</td>", r"<td>\1 <small>\2</small></td>", body)
+    body = re.sub(r"<td>([^<]*?) ([(\[][^<]*)</td>", r"<td>\1 <small>\2</small></td>", body)
     body = re.sub(r"<table.*</table>", r'<div class="wide">\g<0></div>', body, flags=re.DOTALL)
     return Markup(body)
 

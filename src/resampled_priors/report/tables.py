@@ -10,8 +10,9 @@ import pandas as pd
 from ..experiment import Cell, Config, paper_number
 from ..files import atomic_write
 from ..runs.records import read_metrics, read_run
+from .costs import COST_METRICS, value_of
 from .formats import to_html, to_latex, to_markdown
-from .paper import paper_values
+from .paper import paper_values, published_values
 from .shown import there, write_record
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
@@ -24,6 +25,7 @@ MARKS = {
     "bound": ("≤", "an upper bound: a lower bound on the prior's density takes its place"),
     "quoted": ("‡", "quoted, not measured here"),
     "missing": ("—", "not run yet"),
+    "unknown": ("n/a", "not in the record of the run: evaluate it again"),
 }
 
 
@@ -34,7 +36,8 @@ def table_rows(name: str, spec: Config, results: Path) -> pd.DataFrame:
     ``budget``); ``ours``, the mean over the seeds that are there, and ``standard_error`` over
     them;
     ``difference``; what the runs cost and how Z was found; the seeds whose runs are missing;
-    ``is_bound``, where ``ours`` is an upper bound.
+    ``is_bound``, where ``ours`` is an upper bound; ``published`` and ``source``, where another
+    paper has a number for this run.
     """
     return pd.DataFrame(
         [
@@ -53,6 +56,9 @@ def table_row(
     row["paper"] = values.get(cell.metric, math.nan)
     if not cell.measured:
         return row | {"missing": ""}
+    published = published_values().get(name, {}).get(cell.coordinates)
+    if published is not None and cell.metric == "nll":
+        row |= {"published": published.nll, "source": published.source}
     folders = {s: results / cell.run(budget, s).folder for s in seeds}
     there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
     row["missing"] = MANY.join(cell.run(budget, s).folder for s in seeds if s not in there)
@@ -77,7 +83,7 @@ def _read(folder: Path, metric: str) -> dict[str, Any]:
     run = read_run(folder)
     metrics = read_metrics(folder, run)
     verified = all(file["verified"] for file in run.get("data", []))
-    values = {key: float(metrics[key]) for key in (metric, "log_z_se", *COSTS)}
+    values = {key: value_of(key, metrics) for key in (metric, "log_z_se", *COSTS)}
     is_bound = metrics.get("is_bound", False)
     return {**values, "device": metrics["device"], "verified": verified, "is_bound": is_bound}
 
@@ -86,15 +92,28 @@ def _read(folder: Path, metric: str) -> dict[str, Any]:
 
 
 def format_value(metric: str, value: float) -> str:
-    """Two decimals for nats; three significant digits for Z."""
-    if metric != "z":
-        return f"{value:.2f}"
-    return "1" if value == 1 else f"{value:.3g}"
+    """Two decimals for nats; three significant digits for Z and times; whole numbers as such."""
+    if metric == "prior_parameters":
+        return f"{value:,.0f}"
+    if metric == "z":
+        return "1" if value == 1 else f"{value:.3g}"
+    if metric.endswith("_ms"):
+        return f"{float(f'{value:.3g}'):,g}"  # 1,230, not 1.23e+03
+    return f"{value:.2f}"
 
 
 def cell_text(row: pd.Series) -> str:
-    """A cell as it is read: ours (the paper's; the difference), and its marks."""
+    """A cell as it is read: ours (the paper's; the difference) [another paper's], and marks."""
+    text = _own_text(row)
+    if pd.notna(row.get("published")):
+        text += f" [{format_value(row['metric'], row['published'])}{MARKS['quoted'][0]}]"
+    return text
+
+
+def _own_text(row: pd.Series) -> str:
     metric = row["metric"]
+    if pd.isna(row["ours"]) and pd.notna(row.get("device")):
+        return MARKS["unknown"][0]
     if pd.isna(row["ours"]):
         if pd.notna(row["quoted"]):
             return format_value(metric, row["quoted"]) + MARKS["quoted"][0]
@@ -102,9 +121,11 @@ def cell_text(row: pd.Series) -> str:
         return MARKS["missing"][0] + paper
     text = f"{MARKS['bound'][0]} " if pd.notna(row.get("is_bound")) else ""
     text += format_value(metric, row["ours"])
-    if pd.notna(row["standard_error"]):
+    if pd.notna(row["standard_error"]) and metric != "prior_parameters":
         one_digit = float(f"{row['standard_error']:.1g}")
         text += f" ± {one_digit:g}"  # 10, not 1e+01
+    if metric in COST_METRICS:
+        return text
     text += "" if row["verified"] else MARKS["unverified"][0]
     text += MARKS["uncertain"][0] if row["log_z_se"] > MAX_LOG_Z_ERROR else ""
     if pd.notna(row["paper"]):
@@ -130,6 +151,8 @@ def caption(spec: Config, rows: pd.DataFrame) -> str:
         sentences.append("Each cell: ours (the paper's; the difference).")
     elif papers.any():
         sentences.append("In parentheses: the paper's.")
+    if "published" in rows:
+        sentences.append("In square brackets: another paper's, with networks of its own.")
     if "iterations" in rows and rows["ours"].notna().any():
         there = rows[rows["ours"].notna()]
         devices = sorted({d for names in there["device"] for d in names.split(MANY)})
@@ -150,6 +173,8 @@ def _range(values: pd.Series) -> str:
 def notes(rows: pd.DataFrame, text: str) -> list[str]:
     """A line for each mark that the text uses, and one for the runs that are missing."""
     lines = [f"{mark} {meaning}" for mark, meaning in MARKS.values() if mark in text]
+    if "source" in rows:
+        lines += [f"{MARKS['quoted'][0]} {source}" for source in rows["source"].dropna().unique()]
     missing = sorted({f for names in rows["missing"] for f in names.split(MANY) if f})
     if missing:
         lines.append("Missing runs: " + ", ".join(missing))

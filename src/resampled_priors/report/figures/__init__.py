@@ -16,6 +16,7 @@ from ...files import sha256
 from ..numbers import Numbers, damaged, load_numbers, save_numbers
 from ..paper import paper_values
 from ..shown import read_shown, there, write_record
+from .costs import cost_numbers, draw_nll_against_cost
 from .latent_density import density_numbers, draw_densities
 from .latent_means import draw_latent_means, latent_means_numbers
 from .learning_curves import draw_learning_curves, learning_curves_numbers
@@ -52,6 +53,7 @@ KINDS: dict[str, Kind] = {
     "latent_means": Kind(latent_means_numbers, draw_latent_means),
     "nll_against_z": Kind(trade_off_numbers, draw_nll_against_z),
     "nll_against_size": Kind(trade_off_numbers, draw_nll_against_size),
+    "nll_against_cost": Kind(cost_numbers, draw_nll_against_cost),
     "learning_curves": Kind(learning_curves_numbers, draw_learning_curves),
 }
 
