@@ -61,7 +61,7 @@ def section(results):
 # Order -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", CONFIG["tables"])
+@pytest.mark.parametrize("name", [name for name in CONFIG["tables"] if name in paper_values()])
 def test_the_papers_own_numbers_are_in_its_order(name, tmp_path):
     write_table(tmp_path, name)
     cells = compare.read_table(name, CONFIG, tmp_path)
@@ -125,7 +125,7 @@ def test_the_spread_is_pooled_over_runs_of_this_budget_by_their_seeds(tmp_path):
 def test_quoted_systems_have_their_place_in_the_order(tmp_path):
     write_table(tmp_path, "table2", lars=82.0)
     text = section(tmp_path)["Table 2"]
-    assert "ConvHVAE + LARS above HVAE (L=2) + VampPrior by 0.76 (paper: below by 0.94)" in text
+    assert "ConvHVAE + LARS above VAE (L=2) + VGP by 0.68 (paper: below by 1.02)" in text
     assert "noise" in text and "VGP above" not in text
 
 

@@ -3,6 +3,7 @@
 import re
 import time
 from collections import Counter
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pandas as pd
@@ -14,6 +15,8 @@ from rich.text import Text
 from ..experiment import Config, Run, paper_number, resolve_table, table_runs
 from .tables import MARKS, cell_text, layout, table_rows
 
+WIDTH = 80  # characters of a terminal; a table that is wider goes on below
+BETWEEN = 2  # characters between two columns
 FRESH = 120.0  # seconds; a run at work writes to its log, or a checkpoint, every 30
 DONE = ("done", "")
 STYLES = {
@@ -80,26 +83,46 @@ def table_status(config: Config, name: str, results: Path) -> RenderableType:
         place = (spec["budget"], row["dataset"], row["model"], row["prior"])
         runs = [Run(*place, seed) for seed in spec["seeds"]]
         waiting = {_short(*states[run]): None for run in runs if states.get(run, DONE) != DONE}
-        there = pd.notna(row["ours"]) or pd.notna(row["quoted"])
+        there = pd.notna(row.get("device")) or pd.notna(row["quoted"])
         return ", ".join([cell_text(row)] * there + list(waiting))
 
-    wide = layout(table_rows(name, spec, results), text)
-    # as narrow as can be read: the widest of the paper's fits into 80 characters
-    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
-    shown.title = f"Table {paper_number(name)}. {spec['caption']}"
-    shown.title_justify = "left"
-    for head, texts in [("", wide.index), *wide.items()]:
-        words = " ".join([head, *texts]).split()
-        shown.add_column(head, overflow="fold", min_width=max(map(len, words)))
-    for label, cells in wide.iterrows():
-        styles = [STYLES.get(cell.partition(" ")[0], "") for cell in cells]
-        shown.add_row(str(label), *map(Text, cells, styles))
+    parts = [_shown(part) for part in _in_parts(layout(table_rows(name, spec, results), text))]
+    parts[0].title = f"Table {paper_number(name)}. {spec['caption']}"
+    parts[0].title_justify = "left"
     lines = [
         Text(f"{run.name}: {state}: {line}", STYLES[state])
         for run, (state, line) in states.items()
         if line
     ]
-    return Group(shown, Text(_counts([state for state, _ in states.values()])), *lines, "")
+    return Group(*parts, Text(_counts([state for state, _ in states.values()])), *lines, "")
+
+
+def _least_width(head: str, texts: Iterable[str]) -> int:
+    """That of a column's longest word."""
+    return max(map(len, " ".join([head, *texts]).split()))
+
+
+def _in_parts(wide: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The columns in groups, each with the rows' names as narrow as a terminal."""
+    names = _least_width("", wide.index) + BETWEEN
+    first, width = 0, names
+    for place, (head, texts) in enumerate(wide.items()):
+        least = _least_width(head, texts) + BETWEEN
+        if width + least > WIDTH and place > first:
+            yield wide.iloc[:, first:place]
+            first, width = place, names
+        width += least
+    yield wide.iloc[:, first:]
+
+
+def _shown(wide: pd.DataFrame) -> Table:
+    shown = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    for head, texts in [("", wide.index), *wide.items()]:
+        shown.add_column(head, overflow="fold", min_width=_least_width(head, texts))
+    for label, cells in wide.iterrows():
+        styles = [STYLES.get(cell.partition(" ")[0], "") for cell in cells]
+        shown.add_row(str(label), *map(Text, cells, styles))
+    return shown
 
 
 def _short(state: str, line: str) -> str:
