@@ -355,8 +355,8 @@ def test_costs_are_means_over_seeds_of_what_the_records_say(numbers):
 
 def test_a_prior_of_unknown_cost_has_no_point(numbers):
     figure = KINDS["nll_against_cost"].draw(numbers("figR1"))
-    names = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert names == [["LARS"], ["LARS", "standard"]]
+    names = [{text.get_text() for text in axes.texts} for axes in figure.axes]
+    assert names == [{"LARS"}, {"LARS", "standard"}]
     points = [
         [line.get_xdata()[0] for line in axes.lines if len(line.get_xdata())]
         for axes in figure.axes

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from numpy.typing import NDArray
 
 from ...experiment import Run
@@ -16,11 +17,11 @@ from ...runs.records import read_metrics, read_run
 from ..costs import value_of
 from ..numbers import Numbers
 from .inputs import require_files
-from .style import OUTLINE, PAGE, PROPOSAL, SMALL, TARGET, new_figure
+from .point_labels import label_points
+from .style import PAGE, PROPOSAL, TARGET, new_figure
 
 METRICS = ("nll", "sample_ms", "prior_parameters", "num_acceptance_parameters")
 FEW = 1_000  # parameters: below, the axis is linear, since a prior may have none
-APART = 0.045  # of the axes' height: what two labels in a column need
 
 
 def cost_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> Numbers:
@@ -48,44 +49,37 @@ def cost_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> 
 
 
 def draw_nll_against_cost(numbers: Numbers) -> Figure:
-    """Two panels with one axis of NLL; priors with an a(z) in a colour of their own."""
-    figure = new_figure(PAGE, 3.6)
-    left, right = figure.subplots(1, 2, sharey=True)
-    _points(left, numbers, numbers["sample_ms"])
-    left.set(xscale="log", xlabel="ms per 1,000 samples of the prior", ylabel="test NLL (nats)")
-    _points(right, numbers, numbers["prior_parameters"])
-    right.set_xscale("symlog", linthresh=FEW)
-    right.set(xlabel="parameters of the prior", xlim=(-0.3 * FEW, None))
-    for marker, colour, label in (
-        ("o", TARGET, "with an $a(z)$"),
-        ("o", PROPOSAL, "without"),
-        ("v", "none", "upper bound"),
-    ):
-        if label != "upper bound" or numbers["is_bound"].any():
-            left.plot([], [], marker, ms=4, mfc=colour, mec=PROPOSAL, label=label)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=3)
+    """NLL against either cost; priors with an a(z) have a colour, upper bounds a form."""
+    figure = new_figure(PAGE, 6.2)
+    times, sizes = figure.subplots(2, 1)
+    times.set(xscale="log", xlabel="ms per 1,000 samples of the prior")
+    sizes.set_xscale("symlog", linthresh=FEW)
+    sizes.set_xlabel("parameters of the prior")
+    handles = [_handle("o", TARGET, "with an $a(z)$"), _handle("o", PROPOSAL, "without")]
+    if numbers["is_bound"].any():
+        handles.append(_handle("v", "white", "an upper bound"))
+    figure.legend(handles=handles, loc="outside lower center", ncols=3)
+    for axes, cost in ((times, numbers["sample_ms"]), (sizes, numbers["prior_parameters"])):
+        axes.set_ylabel("test NLL (nats)")
+        axes.margins(x=0.15, y=0.12)
+        _points(axes, numbers, cost)
+    sizes.set_xlim(left=-0.4 * FEW)
+    sizes.set_xticks([0, *(10.0**power for power in range(3, 7))])
+    for axes, cost in ((times, numbers["sample_ms"]), (sizes, numbers["prior_parameters"])):
+        known = np.flatnonzero(np.isfinite(cost))
+        points = [(float(cost[i]), float(numbers["nll"][i])) for i in known]
+        if points:
+            label_points(axes, points, [str(numbers["labels"][i]) for i in known])
     return figure
 
 
+def _handle(marker: str, colour: str, label: str) -> Line2D:
+    return Line2D([], [], marker=marker, mfc=colour, mec=PROPOSAL, ls="", ms=4, label=label)
+
+
 def _points(axes: Axes, numbers: Numbers, cost: NDArray) -> None:
-    """A point for each prior whose cost is known, its name beside it, names apart."""
-    nll = numbers["nll"]
-    known = np.flatnonzero(np.isfinite(cost))
-    for i in known:
+    """A point for each prior whose cost is known."""
+    for i in np.flatnonzero(np.isfinite(cost)):
         colour = TARGET if numbers["num_acceptance_parameters"][i] > 0 else PROPOSAL
-        axes.plot(cost[i], nll[i], "v" if numbers["is_bound"][i] else "o", ms=4, color=colour)
-    least = APART * max(np.ptp(nll), 1e-9) * 1.2
-    height = -np.inf
-    for i in known[np.argsort(nll[known])]:
-        height = max(nll[i], height + least)
-        axes.annotate(
-            str(numbers["labels"][i]),
-            (cost[i], nll[i]),
-            (cost[i], height),
-            textcoords="data",
-            ha="center",
-            va="bottom",
-            fontsize=SMALL,
-            path_effects=OUTLINE,
-        )
-    axes.margins(x=0.2, y=0.12)
+        marker = "v" if numbers["is_bound"][i] else "o"
+        axes.plot(cost[i], numbers["nll"][i], marker, ms=4, color=colour)
