@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 from training_runs import (
     Interrupted,
@@ -15,10 +16,12 @@ from training_runs import (
 from resampled_priors import load_run
 from resampled_priors.data.dataset import load_dataset
 from resampled_priors.files import read_json
+from resampled_priors.machine import linear as onednn
 from resampled_priors.models import parameter_counts
 from resampled_priors.report.recompute import metrics_problems
 from resampled_priors.runs.records import read_metrics, read_run, read_z
 from resampled_priors.runs.steps import estimate_run_z, evaluate_run
+from resampled_priors.runs.training import build_run_model
 from resampled_priors.training.loop import is_finished
 
 VAE = 697_484
@@ -90,3 +93,22 @@ def test_it_trains_resumes_and_is_evaluated(prior, digits, standard, tmp_path, m
     trained = sum(p.numel() for p in model.parameters())
     assert sum(saved[key].numel() for key, _ in model.named_parameters()) == trained
     assert sum(parameter_counts(loaded).values()) == trained
+
+
+@pytest.mark.parametrize("prior", ["his", "nce"])
+def test_what_a_gpu_compiles_gives_the_same(prior, digits, standard, monkeypatch):
+    """Traced in one piece, a gradient within and parameters that are put in for others as well."""
+    monkeypatch.setattr(onednn, "FASTER", False)  # it rounds otherwise, and is never traced
+    settings = settings_for(prior=prior)
+    model = build_run_model(settings, standard if prior == "nce" else None)
+    x = load_dataset(digits).evaluation_images("validation", 0)[:8]
+    compiled = torch.compile(model.training_terms, backend="aot_eager", fullgraph=True)
+    results = []
+    for function in (model.training_terms, compiled):
+        torch.manual_seed(0)
+        terms, prior_loss = function(x, 1)
+        model.zero_grad()
+        (sum(term.mean() for term in terms) + prior_loss).backward()
+        gradients = [p.grad.clone() for p in model.prior.parameters()]
+        results.append([*terms, torch.as_tensor(prior_loss), *gradients])
+    torch.testing.assert_close(*results, rtol=1e-4, atol=1e-4)
