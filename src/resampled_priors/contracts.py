@@ -16,6 +16,7 @@ from torch.distributions import Distribution
 
 LogAcceptance = Callable[[Tensor], Tensor]
 Encode = Callable[[Tensor], tuple[Tensor, Tensor]]
+Images = Callable[[Tensor], Tensor]  # row numbers (n,) of training images -> images (n, pixels)
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,21 @@ class Prior(nn.Module, ABC):
         Args:
             images: means of the pixels of all training images, (n, pixels), in [0, 1] where the
                 images are binary.
+        """
+
+    def before_step(self, rows: Tensor, images: Images) -> None:
+        """Called before each training step.
+
+        Args:
+            rows: which of the training images the step is on, (batch,).
+            images: row numbers -> means of the pixels, as ``start`` is given them.
+        """
+
+    def finish(self, images: Images) -> None:
+        """Called when training has ended, and before each validation.
+
+        Args:
+            images: as for ``before_step``.
         """
 
     def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ PRIORS = {
     "realnvp_large": (0, 8 * (25 * 128 + 128 + 128 * 128 + 128 + 128 * 50 + 50), False),
     "spline": (0, 4 * (25 * 100 + 100 + 100 * 100 + 100 + 100 * 575 + 575), False),
     "dimensionwise": (50 * (10 + 10 + 10 + 1), 0, False),
+    "exemplar": (0, 1, False),
     "mixture": (0, 500 * (50 + 50 + 1), False),
     "snis": (0, ENERGY, True),
     "trs": (ENERGY + 1, 1, False),

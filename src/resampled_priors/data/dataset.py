@@ -56,8 +56,11 @@ class Dataset:
 
         (N, pixels) float32.
         """
-        images = self.images(split).float()
-        return images / 255 if self.kind == "grey" else images
+        return self.means_of(self.images(split))
+
+    def means_of(self, images: Tensor) -> Tensor:
+        """``means`` of some of its images as they are kept, (n, pixels), on any device."""
+        return images.float() / 255 if self.kind == "grey" else images.float()
 
     def binarize(self, images: Tensor, generator: torch.Generator | None = None) -> Tensor:
         """What is modelled of images of this data set, float32: a fresh draw of bits (`grey`),

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from ..contracts import EstimateZ, Likelihood, Prior, Terms, ZEstimate
+from ..contracts import EstimateZ, Images, Likelihood, Prior, Terms, ZEstimate
 from ..lars.resampling import Resampling
 
 HALF_LOG_2PI = 0.5 * math.log(2 * math.pi)
@@ -56,9 +56,12 @@ class LatentVariableModel(nn.Module):
 
     def attach_priors(self) -> None:
         """To be called when the encoder is there: priors may want it."""
-        for part in self.modules():
-            if isinstance(part, Prior):
-                part.attach(self.encode, math.prod(self.image_shape))
+        for part in self.priors():
+            part.attach(self.encode, math.prod(self.image_shape))
+
+    def priors(self) -> list[Prior]:
+        """The priors in the model: that on z, its proposal where that is one, …"""
+        return [part for part in self.modules() if isinstance(part, Prior)]
 
     def forward_pass(self, x: Tensor, num_samples: int) -> Pass:
         """Sample the latents from q(·|x) and decode them."""
@@ -115,9 +118,18 @@ class LatentVariableModel(nn.Module):
         Args:
             images: means of the pixels of all training images, (n, pixels).
         """
-        for part in reversed(list(self.modules())):
-            if isinstance(part, Prior):
-                part.start(images)
+        for part in reversed(self.priors()):
+            part.start(images)
+
+    def before_step(self, rows: Tensor, images: Images) -> None:
+        """Before each training step, on these rows of the training images."""
+        for part in self.priors():
+            part.before_step(rows, images)
+
+    def finish(self, images: Images) -> None:
+        """When training has ended, and before each validation."""
+        for part in self.priors():
+            part.finish(images)
 
     @torch.no_grad()
     def start_output(self, images: Tensor) -> None:

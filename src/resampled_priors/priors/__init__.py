@@ -14,6 +14,7 @@ from ..contracts import Prior
 from ..errors import ResampledPriorsError
 from .dimensionwise import DimensionwisePrior
 from .distribution import DistributionPrior
+from .exemplar import ExemplarPrior
 from .flows import maf, realnvp, spline
 from .his import HamiltonianPrior
 from .mixture import GaussianMixture
@@ -32,6 +33,7 @@ FAMILIES: dict[str, Callable[..., nn.Module]] = {
     "spline": spline,
     "gaussian_mixture": GaussianMixture,
     "vamp": VampPrior,
+    "exemplar": ExemplarPrior,
     "lars": lars,
     "dimensionwise": DimensionwisePrior,
     "snis": SelfNormalizedPrior,

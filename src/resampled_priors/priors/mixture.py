@@ -48,7 +48,7 @@ class DiagonalMixture(Distribution):
 
         def log_density(z: Tensor) -> Tensor:
             powers = torch.cat([z.square(), z], dim=-1)
-            return torch.addmm(constant, powers, factors).to(value.dtype).logsumexp(-1)
+            return log_sum(torch.addmm(constant, powers, factors).to(value.dtype))
 
         return by_blocks(log_density, value.double(), len(mean))
 
@@ -67,6 +67,17 @@ def by_blocks(log_density: Callable[[Tensor], Tensor], z: Tensor, components: in
     rows = z.reshape(-1, z.shape[-1])
     at_a_time = max(1, LARGEST_BLOCK[z.device.type] // components)
     return torch.cat([log_density(block) for block in rows.split(at_a_time)]).view(z.shape[:-1])
+
+
+def log_sum(log_terms: Tensor) -> Tensor:
+    """log Σ exp over the last dimension: (..., terms) -> (...).
+
+    A term below e^−80 of the largest is taken for that: it changes no digit, and the numbers below
+    float32's smallest would make a processor take ten times as long.
+    """
+    largest = log_terms.detach().amax(-1, keepdim=True)
+    relative = (log_terms - largest).clamp(min=-80).exp()
+    return relative.sum(-1).log() + largest.squeeze(-1)
 
 
 def draw_components(log_weights: Tensor, sample_shape: Sequence[int]) -> Tensor:

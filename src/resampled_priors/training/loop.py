@@ -34,6 +34,7 @@ def turn(trainer: Trainer) -> None:
     stopping = trainer.early_stopping
     if stopping is not None and stopping.is_due(iteration):
         trainer.check_finite()
+        trainer.model.finish(trainer.means)
         images = trainer.data.evaluation_images("validation", seed=0).to(trainer.device)
         nll = stopping.validate(trainer.model, images, iteration)
         if trainer.progress.rows:

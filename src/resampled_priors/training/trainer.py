@@ -95,6 +95,10 @@ class Trainer:
     def batch(self, rows: Tensor) -> Tensor:
         return self.data.binarize(self.images.index_select(0, rows))
 
+    def means(self, rows: Tensor) -> Tensor:
+        """Means of the pixels of training images, (n, pixels)."""
+        return self.data.means_of(self.images.index_select(0, rows))
+
     def step(self, x: Tensor, beta: Tensor | float) -> None:
         """One step on a batch, in which priors move their averages; its terms go to the sums."""
         terms, prior_loss = self.terms(x, self.objective.num_samples)
@@ -111,6 +115,7 @@ class Trainer:
         for row, beta, rate in zip(rows, betas, rates, strict=True):
             for group in self.optimizer.param_groups:
                 group["lr"].copy_(rate)
+            self.model.before_step(row, self.means)
             self.step(self.batch(row), beta)
 
     def schedule(self, count: int) -> tuple[Tensor, Tensor, Tensor]:
@@ -194,14 +199,17 @@ class Trainer:
         self.note_unset()
 
     def weights(self) -> dict[str, Tensor]:
-        """What training has found: the best model, where it stops early, else the last.
+        """What training has found: the best model, where it stops early, else the last, finished.
 
         Raises:
             ResampledPriorsError: it is not finite.
         """
         self.check_finite()
         best = self.early_stopping and self.early_stopping.best_weights
-        return best or self.model.state_dict()
+        if best:
+            return best
+        self.model.finish(self.means)
+        return self.model.state_dict()
 
 
 def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, Tensor]]:
