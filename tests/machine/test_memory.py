@@ -46,7 +46,7 @@ PLANE = "results/runs/small/dynamic_mnist/vae_2d/lars/seed0"
 @pytest.fixture(scope="module")
 def stated():
     """Rule -> the memory that it asks for at the first attempt, in MB, as Snakemake says it."""
-    command = [sys.executable, "-m", "snakemake", "--dry-run", "--cores", "1", "--forceall"]
+    command = [sys.executable, "-m", "snakemake", "--dry-run", "-p", "--cores", "1", "--forceall"]
     command += ["all", "--configfile", "config/demo.yaml"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {}

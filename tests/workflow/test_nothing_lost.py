@@ -128,11 +128,11 @@ def test_another_working_directory(fresh, tmp_path):
     """--directory elsewhere: the config is the one beside the Snakefile, unless there is one."""
     elsewhere = tmp_path / "elsewhere"
     done = snakemake(
-        fresh, "--directory", str(elsewhere), "-n", "tables", configfiles=["config/demo.yaml"]
+        fresh, "--directory", str(elsewhere), "-np", "tables", configfiles=["config/demo.yaml"]
     )
     assert done.returncode == 0, done.stdout
     assert "results/demo/table1.md" in done.stdout
-    done = snakemake(fresh, "--directory", str(elsewhere), "-n", "tables", configfiles=[])
+    done = snakemake(fresh, "--directory", str(elsewhere), "-np", "tables", configfiles=[])
     assert done.returncode == 0, done.stdout
     assert "results/table1.md" in done.stdout
 
