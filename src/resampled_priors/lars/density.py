@@ -54,3 +54,16 @@ def log_resampled_density(
     return log_proposal + torch.logaddexp(  # eq. 4, A.14
         log_acceptance + log_gain.to(dtype), log_alpha.to(dtype)
     )
+
+
+def expected_proposals(log_z: Tensor, truncation: int | None) -> Tensor:
+    """Expected candidates per sample: (1 − (1−Z)^T) / Z, or 1/Z untruncated; float64.
+
+    Args:
+        log_z: log Z, any shape, which is that of what is returned.
+    """
+    log_z = log_z.double().clamp(min=MIN_LOG_Z)
+    if truncation is None:
+        return (-log_z).exp()
+    log_alpha = truncation * torch.log1p(-log_z.exp().clamp(max=1 - 1e-16))
+    return -torch.expm1(log_alpha) / log_z.exp()

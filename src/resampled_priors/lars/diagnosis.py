@@ -3,10 +3,12 @@
 import math
 from typing import NamedTuple
 
+import torch
 from torch import nn
 from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance, ZEstimate
+from .density import expected_proposals
 from .normalizer import estimate_z
 
 FEWEST_EFFECTIVE = 10  # proposals: the Z of one training step then has a relative error of 0.3
@@ -52,14 +54,10 @@ class Diagnosis(NamedTuple):
         return 0.0 if self.truncation is None else (1 - self.z.mean) ** (self.truncation - 1)
 
     @property
-    def proposals_per_sample(self) -> float:
-        """(1 − (1−Z)^T) / Z, or 1/Z without truncation."""
-        z = self.z.mean
-        if z == 0:
-            return math.inf if self.truncation is None else float(self.truncation)
-        if self.truncation is None or z == 1:
-            return 1 / z
-        return -math.expm1(self.truncation * math.log1p(-z)) / z
+    def expected_proposals(self) -> float:
+        """Candidates per sample: (1 − (1−Z)^T) / Z, or 1/Z without truncation."""
+        log_z = torch.tensor(self.z.log_mean, dtype=torch.float64)
+        return expected_proposals(log_z, self.truncation).item()
 
     @property
     def warnings(self) -> list[str]:
@@ -78,7 +76,7 @@ class Diagnosis(NamedTuple):
         truncation = "∞" if self.truncation is None else self.truncation
         lines = [
             f"Z = {self.z.mean:.3g} ± {self.z.standard_error:.1g}",
-            f"{_three_digits(self.proposals_per_sample)} proposals a sample; "
+            f"{_three_digits(self.expected_proposals)} proposals a sample; "
             f"{self.forced_share:.2g} of samples are T-th proposals (T = {truncation})",
             f"the {self.num_proposals:,} proposals of a training step count as "
             f"{_three_digits(self.effective_proposals)}",

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from ..contracts import LogAcceptance
 from .checks import Checks, refuse_nan
-from .density import MIN_LOG_Z, check_truncation, log_resampled_density
+from .density import check_truncation, expected_proposals, log_resampled_density
 from .proposal import proposal_distribution
 from .sampler import sample_resampled
 
@@ -109,12 +109,8 @@ class ResampledDistribution(Distribution):
 
     @property
     def expected_proposals(self) -> Tensor:
-        """Expected candidates per sample: (1 − (1−Z)^T) / Z, or 1/Z untruncated; shape ()."""
-        log_z = self.log_z.double().clamp(min=MIN_LOG_Z)
-        if self.truncation is None:
-            return (-log_z).exp()
-        log_alpha = self.truncation * torch.log1p(-log_z.exp().clamp(max=1 - 1e-16))
-        return -torch.expm1(log_alpha) / log_z.exp()
+        """Expected candidates per sample, see ``density.expected_proposals``; shape ()."""
+        return expected_proposals(self.log_z, self.truncation)
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p_T(z) in nats: (..., *event_shape) -> (...), broadcast to the batch shape."""
