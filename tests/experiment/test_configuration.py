@@ -87,10 +87,12 @@ def test_the_demo_needs_no_data_but_the_embedded():
     runs = all_runs(demo)
     assert {run.dataset for run in runs} == {"digits"}
     assert len(runs) == 25
-    for table in demo["tables"]:  # the demo shows the same models and priors as the paper
+    assert CONFIG["tables"].keys() - demo["tables"].keys() == {"tableR3"}
+    slow = {"tableR1": {("vae", "lars_maf"), ("vae", "lars_spline")}}  # take minutes each
+    for table in demo["tables"]:  # else it shows the same models and priors as the real thing
         shown = {(r.model, r.prior) for r in experiment.table_runs(demo, table)}
         wanted = {(r.model, r.prior) for r in experiment.table_runs(CONFIG, table)}
-        assert shown == wanted, table
+        assert wanted - shown == slow.get(table, set()) and shown <= wanted, table
 
 
 @pytest.mark.parametrize("name", ["config.schema.yaml", "families.schema.yaml"])
