@@ -199,7 +199,7 @@ def test_an_own_prior_on_own_images_through_snakemake(tmp_path, monkeypatch):
     overlay = {"datasets": {"letters": {"label": "letters", "images": "letters.npz"}}}
     overlay |= yaml.safe_load((folder / "examples" / "mixture_prior.yaml").read_text())
     (folder / "own.yaml").write_text(yaml.safe_dump(overlay))
-    run = Path("my results/runs/demo/letters/vae/lars_mixture/seed0")
+    run = Path("my results/runs/demo/letters/vae/lars_ten_gaussians/seed0")
     target = str(run / "metrics.json")
     configfiles = ["config/demo.yaml", "tiny.yaml", "own.yaml"]
     done = snakemake(folder, target, configfiles=configfiles)

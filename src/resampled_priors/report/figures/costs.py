@@ -17,8 +17,7 @@ from ...runs.records import read_metrics, read_run
 from ..costs import value_of
 from ..numbers import Numbers
 from .inputs import require_files
-from .point_labels import label_points
-from .style import PAGE, PROPOSAL, TARGET, new_figure
+from .style import PAGE, PROPOSAL, SMALL, TARGET, new_figure
 
 METRICS = ("nll", "sample_ms", "prior_parameters", "num_acceptance_parameters")
 FEW = 1_000  # parameters: below, the axis is linear, since a prior may have none
@@ -50,26 +49,21 @@ def cost_numbers(settings: dict[str, Any], results: Path, data_folder: Path) -> 
 
 def draw_nll_against_cost(numbers: Numbers) -> Figure:
     """NLL against either cost; priors with an a(z) have a colour, upper bounds a form."""
-    figure = new_figure(PAGE, 6.2)
-    times, sizes = figure.subplots(2, 1)
-    times.set(xscale="log", xlabel="ms per 1,000 samples of the prior")
+    figure = new_figure(PAGE, 4.6)
+    times, sizes = figure.subplots(1, 2, sharey=True)
+    times.set(xscale="log", xlabel="ms per 1,000 samples", ylabel="test NLL (nats)")
     sizes.set_xscale("symlog", linthresh=FEW)
-    sizes.set_xlabel("parameters of the prior")
+    sizes.set_xlabel("parameters")
     handles = [_handle("o", TARGET, "with an $a(z)$"), _handle("o", PROPOSAL, "without")]
     if numbers["is_bound"].any():
         handles.append(_handle("v", "white", "an upper bound"))
     figure.legend(handles=handles, loc="outside lower center", ncols=3)
     for axes, cost in ((times, numbers["sample_ms"]), (sizes, numbers["prior_parameters"])):
-        axes.set_ylabel("test NLL (nats)")
-        axes.margins(x=0.15, y=0.12)
+        axes.margins(x=0.08, y=0.05)
         _points(axes, numbers, cost)
     sizes.set_xlim(left=-0.4 * FEW)
     sizes.set_xticks([0, *(10.0**power for power in range(3, 7))])
-    for axes, cost in ((times, numbers["sample_ms"]), (sizes, numbers["prior_parameters"])):
-        known = np.flatnonzero(np.isfinite(cost))
-        points = [(float(cost[i]), float(numbers["nll"][i])) for i in known]
-        if points:
-            label_points(axes, points, [str(numbers["labels"][i]) for i in known])
+    _names(sizes, numbers)
     return figure
 
 
@@ -77,9 +71,39 @@ def _handle(marker: str, colour: str, label: str) -> Line2D:
     return Line2D([], [], marker=marker, mfc=colour, mec=PROPOSAL, ls="", ms=4, label=label)
 
 
+def _colours(numbers: Numbers) -> list[str]:
+    return [TARGET if count > 0 else PROPOSAL for count in numbers["num_acceptance_parameters"]]
+
+
 def _points(axes: Axes, numbers: Numbers, cost: NDArray) -> None:
-    """A point for each prior whose cost is known."""
-    for i in np.flatnonzero(np.isfinite(cost)):
-        colour = TARGET if numbers["num_acceptance_parameters"][i] > 0 else PROPOSAL
-        marker = "v" if numbers["is_bound"][i] else "o"
-        axes.plot(cost[i], numbers["nll"][i], marker, ms=4, color=colour)
+    """A point for each prior whose cost is known, and a line at the NLL of each."""
+    for i, colour in enumerate(_colours(numbers)):
+        axes.axhline(numbers["nll"][i], lw=0.5, color=colour, alpha=0.3)
+        if np.isfinite(cost[i]):
+            marker = "v" if numbers["is_bound"][i] else "o"
+            axes.plot(cost[i], numbers["nll"][i], marker, ms=4, color=colour)
+
+
+def _names(axes: Axes, numbers: Numbers) -> None:
+    """The priors' names right of the axes, in the order of their NLL, each beside its line."""
+    order, colours = np.argsort(numbers["nll"]), _colours(numbers)
+    for i, height in zip(order, np.linspace(0.01, 0.99, len(order)), strict=True):
+        axes.annotate(
+            str(numbers["labels"][i]),
+            (1, numbers["nll"][i]),
+            (1.12, height),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="axes fraction",
+            va="center",
+            fontsize=SMALL,
+            color=colours[i],
+            arrowprops={
+                "arrowstyle": "-",
+                "lw": 0.5,
+                "color": colours[i],
+                "alpha": 0.5,
+                "relpos": (0, 0.5),
+                "shrinkA": 0,
+                "shrinkB": 0,
+            },
+        )
