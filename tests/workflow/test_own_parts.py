@@ -35,9 +35,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def test_the_examples_prior_is_that_mixture(folder):
-    settings = resolve_prior(load_config(CONFIG_FILES), "mixture")
+    settings = resolve_prior(load_config(CONFIG_FILES), "ten_gaussians")
     assert settings == {
-        "name": "mixture",
+        "name": "ten_gaussians",
         "family": "examples/mixture_prior.py:MixtureOfGaussians",
         "components": 10,
         "code_sha256": sha256(folder / "examples" / "mixture_prior.py"),
@@ -57,7 +57,7 @@ def test_the_examples_prior_is_that_mixture(folder):
 
 
 def test_lars_reweights_a_prior_of_ones_own(folder):
-    settings = resolve_prior(load_config(CONFIG_FILES), "lars_mixture")
+    settings = resolve_prior(load_config(CONFIG_FILES), "lars_ten_gaussians")
     assert settings["proposal"]["components"] == 10
     assert settings["proposal"]["code_sha256"]
     model_settings = {"name": "vae", "family": "vae", "latent_size": 5}
@@ -72,7 +72,7 @@ def test_lars_reweights_a_prior_of_ones_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "own"), [("mixture", True), ("lars_mixture", True), ("lars", False), ("maf", False)]
+    ("name", "own"), [("ten_gaussians", True), ("lars_ten_gaussians", True), ("lars", False), ("maf", False)]
 )
 def test_settings_with_an_own_class_are_known(folder, name, own):
     assert has_own_class(resolve_prior(load_config(CONFIG_FILES), name)) == own
