@@ -72,7 +72,8 @@ def test_lars_reweights_a_prior_of_ones_own(folder):
 
 
 @pytest.mark.parametrize(
-    ("name", "own"), [("ten_gaussians", True), ("lars_ten_gaussians", True), ("lars", False), ("maf", False)]
+    ("name", "own"),
+    [("ten_gaussians", True), ("lars_ten_gaussians", True), ("lars", False), ("maf", False)],
 )
 def test_settings_with_an_own_class_are_known(folder, name, own):
     assert has_own_class(resolve_prior(load_config(CONFIG_FILES), name)) == own
