@@ -123,10 +123,18 @@ class ExemplarPrior(Prior):
     def _nearest(self, z: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Row numbers of the nearest exemplars, (samples, batch, k), and of how many: (batch,)."""
         chosen = torch.randperm(len(self.means), device=z.device)[: self.exemplars]
-        means = self.means[chosen]
-        distances = 0.5 * means.square().sum(-1) - z @ means.t()  # but for |z|² / 2
-        itself = rows.unsqueeze(-1) == chosen  # (batch, M)
-        distances.masked_fill_(itself, math.inf)
+        means = self.means.index_select(0, chosen)
+        # |z - m|² / 2 but for |z|² / 2, by one product: (-z, 1) · (m, |m|² / 2)
+        lengths = 0.5 * means.square().sum(-1, keepdim=True)
+        ones = torch.ones_like(z[..., :1])
+        distances = torch.cat([-z, ones], -1) @ torch.cat([means, lengths], -1).t()
+        place = chosen.new_full((len(self.means),), -1)
+        place[chosen] = torch.arange(len(chosen), device=z.device)
+        itself = place[rows]  # -1: not among the chosen
+        is_chosen = itself >= 0
+        away = distances.new_zeros(itself.shape).masked_fill_(is_chosen, math.inf)
+        itself = itself.clamp(min=0).expand(z.shape[:-1]).unsqueeze(-1)
+        distances.scatter_add_(-1, itself, away.expand(z.shape[:-1]).unsqueeze(-1))
         k = min(self.neighbours, len(chosen) - 1)
         nearest = distances.topk(k, largest=False, sorted=False).indices
-        return chosen[nearest], len(chosen) - itself.sum(-1)
+        return chosen[nearest], len(chosen) - is_chosen.long()
