@@ -54,11 +54,11 @@ def grey_images(count: int) -> Tensor:
     return (255 * ((u - 0.81) / 0.1).clamp(0, 1)).to(torch.uint8)
 
 
-def trainer(model: str, prior: str, device: str) -> Trainer:
+def trainer(model: str, prior: str, device: str, images: int = 10_000) -> Trainer:
     settings = resolve_run(
         load_config([ROOT / "config.yaml"]), Run("short", "digits", model, prior, 0)
     )
-    grey, none = grey_images(10_000), torch.empty(0, 784)
+    grey, none = grey_images(images), torch.empty(0, 784)
     data = Dataset("digits", "grey", grey, none, none, {}, [])
     made = Trainer(build_model(settings, data.image_shape), data, settings, device)
     made.start()

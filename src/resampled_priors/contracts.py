@@ -109,14 +109,14 @@ class Prior(nn.Module, ABC):
             images: as for ``before_step``.
         """
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         """log p(z) in the loss, with its gradient: (..., features), (...) -> (...), in nats.
 
         A prior whose normalizer follows a moving average moves it here, in training mode alone,
         as batch normalisation does.
 
         Args:
-            log_posterior: log q(z|x) of the samples z.
+            log_posterior: log q(z|x) of the samples z; None where q is known by samples alone.
         """
         return self.log_prob(z)
 

@@ -6,9 +6,13 @@ import pytest
 import torch
 from torch import nn
 from torch.distributions import Distribution, Independent, Normal, constraints
+from training_runs import CONFIG
 
 from resampled_priors import AcceptanceFunction, ResampledPrior, fit
 from resampled_priors.errors import ResampledPriorsError
+from resampled_priors.experiment import Run, resolve_run
+from resampled_priors.lars import estimate_z
+from resampled_priors.priors import build_prior
 
 LINE = Independent(Normal(torch.zeros(1), torch.ones(1)), 1)
 SLOPE = 2.0
@@ -68,6 +72,20 @@ def test_lars_fitted_to_a_reweighted_normal_is_that_density(known, truncation):
         p, q = prior.log_prob(z).exp(), target.log_prob(z).exp()
         torch.testing.assert_close(p, q, atol=0.025, rtol=0)
     assert (q - LINE.log_prob(z).exp()).abs().max() > 0.15  # far from the proposal
+
+
+@pytest.mark.parametrize("family", ["nce", "trs", "dimensionwise"])
+def test_rivals_with_an_acceptance_function_are_fitted_to_samples_alone(family):
+    torch.manual_seed(0)
+    target = SkewNormal()
+    settings = resolve_run(CONFIG, Run("short", "digits", "vae", family, 0))["prior"]
+    prior = build_prior(settings | {"hidden": [10]}, 1)
+    fit(prior, target.sample((20_000,)), iterations=600, learning_rate=0.02)
+    prior.eval().normalize(lambda proposal, log_a: estimate_z(proposal, log_a, 200_000))
+    z = torch.linspace(-2.5, 2.5, 101)[:, None]
+    with torch.no_grad():
+        p, q = prior.log_prob(z).exp(), target.log_prob(z).exp()
+    torch.testing.assert_close(p, q, atol=0.025, rtol=0)
 
 
 def test_a_zuko_flow_is_fitted_too():

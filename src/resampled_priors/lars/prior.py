@@ -75,12 +75,12 @@ class ResampledPrior(Resampling, Prior):
     def proposal_label(self) -> str:
         return getattr(self.proposal, "label", type(self.proposal).__name__)
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         """log p_T(z) with the training estimate of Z (Algorithm 1), whose average ⟨Z⟩ moves on.
 
         Args:
             z: samples z_r ~ q(z|x_r), shape (..., features).
-            log_posterior: log q(z_r|x_r), shape (...).
+            log_posterior: log q(z_r|x_r), shape (...); None leaves ⟨Z⟩ to the proposals alone.
 
         Returns:
             log p_T(z_r), shape (...), in nats.
@@ -92,8 +92,10 @@ class ResampledPrior(Resampling, Prior):
         log_a_proposals = self._training_log_a(proposal)
         log_proposal, log_acceptance = proposal.log_prob(z), self.log_a(z)
         self.checks(z, proposal.event_shape, log_acceptance, log_proposal, log_posterior)
-        log_fraction = (log_proposal - log_posterior).detach()  # line 3: stop_grad π/q
-        log_z = self._training_log_z(log_a_proposals, log_fraction + log_acceptance)
+        log_weighted_a = None
+        if log_posterior is not None:  # line 3: stop_grad π/q
+            log_weighted_a = (log_proposal - log_posterior).detach() + log_acceptance
+        log_z = self._training_log_z(log_a_proposals, log_weighted_a)
         return log_resampled_density(log_proposal, log_acceptance, log_z, self.truncation)
 
     def diagnose(self, num_samples: int = 10**6) -> Diagnosis:

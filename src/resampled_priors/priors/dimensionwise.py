@@ -121,7 +121,7 @@ class DimensionwisePrior(Prior):
         """Exact samples, (*sample_shape, features). Needs no Z."""
         return self.distribution().sample(torch.Size(sample_shape))
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         proposals = torch.randn(self.num_proposals, self.features, device=z.device, dtype=z.dtype)
         of_all = torch.vmap(smoothed_log_z, in_dims=(1, 0, None))
         log_z, average = of_all(self.log_a(proposals), self.z_average, self.smoothing)

@@ -104,7 +104,7 @@ class ExemplarPrior(Prior):
     def distribution(self) -> SphericalMixture:
         return SphericalMixture(self.means, self.log_std)
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         """A lower bound of log p(z) without the image that z is of: (samples, batch, features)."""
         if self.rows is None:
             return self.log_prob(z)

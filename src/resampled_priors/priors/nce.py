@@ -68,7 +68,7 @@ class NoiseContrastivePrior(ResampledPrior):
         """Z as it is where E_π[r] = 1, as it is of a perfect classifier: 1/M."""
         return self.log_a.log_bound().neg().exp().item()
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         """log π(z) + log r(z), as if E_π[r] were 1; the parameters have no gradient here."""
         frozen = {name: value.detach() for name, value in self.log_a.named_parameters()}
         log_a = functional_call(self.log_a, frozen, z)

@@ -72,7 +72,7 @@ class TruncatedRejectionPrior(ResampledPrior):
     def z_in_training(self) -> float:
         return self.logit_z.sigmoid().item()
 
-    def training_log_prob(self, z: Tensor, log_posterior: Tensor) -> Tensor:
+    def training_log_prob(self, z: Tensor, log_posterior: Tensor | None) -> Tensor:
         """A random lower bound on log p_T(z), see ``trs_bound``: (..., features) -> (...)."""
         proposal = self.proposal_distribution()
         logit, logit_proposals = (

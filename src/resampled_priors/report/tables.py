@@ -17,6 +17,7 @@ from .shown import there, write_record
 
 MAX_LOG_Z_ERROR = 0.05  # nats; a cell whose log Z is less certain is marked
 COSTS = ("iterations", "num_importance_samples", "num_z_samples")
+MOST_NAMED = 8  # missing runs, below a table
 BOUNDS = ("nll", "elbo", "kl")  # what a lower bound on the prior's density makes upper bounds
 MANY = "; "  # between several names in one field: folders and devices can hold spaces
 MARKS = {
@@ -176,7 +177,11 @@ def notes(rows: pd.DataFrame, text: str) -> list[str]:
     if "source" in rows:
         lines += [f"{MARKS['quoted'][0]} {source}" for source in rows["source"].dropna().unique()]
     missing = sorted({f for names in rows["missing"] for f in names.split(MANY) if f})
-    if missing:
+    if len(missing) > MOST_NAMED:
+        lines.append(
+            f"Missing runs: {len(missing)}, named in the column 'missing' of the .csv file"
+        )
+    elif missing:
         lines.append("Missing runs: " + ", ".join(missing))
     return lines
 

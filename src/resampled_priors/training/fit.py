@@ -12,6 +12,8 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
+from ..contracts import Prior
+
 
 def fit(
     prior: nn.Module,
@@ -25,7 +27,7 @@ def fit(
     """Maximise E_q[log p(z)] with Adam, the learning rate falling to 0 along a cosine.
 
     Args:
-        prior: a ``Prior``, or with a tensor of samples any lazy module, such as a zuko flow.
+        prior: a ``Prior``, or any lazy module, such as a zuko flow.
         samples: of q, (n, features), from which batches are drawn with replacement; or q itself,
             whose known density Algorithm 1 then uses for Z too.
         on_step: called with the loss after each step.
@@ -37,12 +39,16 @@ def fit(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, iterations)
     losses = []
     for _ in range(iterations):
+        log_posterior = None
         if isinstance(samples, Distribution):
             z = samples.sample((batch_size,))
-            log_prob = prior.training_log_prob(z, samples.log_prob(z))
-            own_loss = prior.training_loss(z)
+            log_posterior = samples.log_prob(z)
         else:
             z = samples[torch.randint(len(samples), (batch_size,), device=samples.device)]
+        if isinstance(prior, Prior):
+            log_prob = prior.training_log_prob(z, log_posterior)
+            own_loss = prior.training_loss(z)
+        else:
             log_prob, own_loss = prior().log_prob(z), 0.0
         loss = own_loss - log_prob.mean()
         optimizer.zero_grad()
