@@ -107,3 +107,12 @@ def test_bench_measures_and_writes_its_table(tmp_path):
     for way, rate in row["matrix_rates"].items():
         assert row["ratios_to_bounds"][way] == pytest.approx(row["ours"] * by_hand / rate)
     assert "| NLL, K = 1,000, vae " in done.stdout
+
+
+def test_priors_are_timed_against_the_standard_one():
+    command = [sys.executable, ROOT / "benchmarks" / "priors.py", "vamp", "--rounds", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    cells = [line.split("|")[1:3] for line in done.stdout.splitlines()[2:]]
+    ratios = {name.strip(): float(ratio) for name, ratio in cells}
+    assert list(ratios) == ["standard", "VampPrior"]
+    assert ratios["standard"] == 1 < ratios["VampPrior"]
