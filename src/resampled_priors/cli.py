@@ -33,6 +33,7 @@ from .options import (
     Machine,
     ResultsFolder,
     RunFolder,
+    RunFolders,
     Shown,
     Threads,
     begin_log,
@@ -175,23 +176,25 @@ def train_together(
 
 
 @command
-def estimate_z(run: RunFolder, given: Given, machine: Machine) -> None:
-    """Estimate Z of a trained run: writes z.json."""
-    settings = given.to("estimate_z", _of_trained(resolve_z, run))
+def estimate_z(runs: RunFolders, given: Given, machine: Machine) -> None:
+    """Estimate Z of trained runs, one after another: writes z.json of each."""
+    settings = {run: given.to("estimate_z", _of_trained(resolve_z, run)) for run in runs}
     device = machine.use()
     from .runs.steps import estimate_run_z
 
-    estimate_run_z(run, settings["z_samples"], settings.get("z_target"), device)
+    for run, of_run in settings.items():
+        estimate_run_z(run, of_run["z_samples"], of_run.get("z_target"), device)
 
 
 @command
-def evaluate(run: RunFolder, data: DataFile, given: Given, machine: Machine) -> None:
-    """Test NLL and ELBO of a run whose Z is known: writes metrics.json."""
-    settings = given.to("evaluate", _of_trained(resolve_evaluation, run))
+def evaluate(runs: RunFolders, data: DataFile, given: Given, machine: Machine) -> None:
+    """Test NLL and ELBO of runs whose Z is known, one by one: writes metrics.json of each."""
+    settings = {run: given.to("evaluate", _of_trained(resolve_evaluation, run)) for run in runs}
     device = machine.use()
     from .runs.steps import evaluate_run
 
-    evaluate_run(run, data, settings["importance_samples"], device)
+    for run, of_run in settings.items():
+        evaluate_run(run, data, of_run["importance_samples"], device)
 
 
 @command

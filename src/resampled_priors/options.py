@@ -21,6 +21,7 @@ RunFolder = Annotated[
     Path,
     typer.Argument(help="…/runs/BUDGET/DATASET/MODEL/PRIOR/seedN, such as Snakemake asks for."),
 ]
+RunFolders = Annotated[list[Path], typer.Argument(help="As Snakemake asks for; of one data set.")]
 DataFile = Annotated[Path, typer.Option(help="The prepared data set.")]
 DataFolder = Annotated[Path, typer.Option(help="Prepared data sets.")]
 Threads = Annotated[int, typer.Option(help="CPU threads.", min=1)]

@@ -23,6 +23,7 @@ DEMO = ["config/demo.yaml", "tiny.yaml"]
 # The demo, smaller still: a few iterations, and one row for each kind of prior. Folders whose
 # names have spaces in them, since somebody's always have.
 TINY = {
+    "runs_per_process": 1,
     "pathvars": {"results": "my results", "data": "my data"},
     "budgets": {
         "demo": {

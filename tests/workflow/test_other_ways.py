@@ -11,9 +11,11 @@ from pathlib import Path
 
 import numpy as np
 import yaml
+from run_steps import without_timings
 from small_workflow import DEMO, ROOT, TINY, TINY_DEMO, copy_workflow, snakemake
 
 from resampled_priors.experiment import Run
+from resampled_priors.files import read_json
 from resampled_priors.runs.locks import hold_workflow
 
 MODULE = """
@@ -39,6 +41,7 @@ rule mine:
 onstart:
     print("the user's own start")
 """
+RECORDS = {"train": "run.json", "estimate_z": "z.json", "evaluate": "metrics.json"}
 RUN = Run("demo", "digits", "vae", "standard", 0)
 
 
@@ -119,16 +122,25 @@ def test_own_data_of_a_module_lie_where_the_config_says(tmp_path):
 
 
 def test_runs_trained_together_are_those_trained_alone(tmp_path):
-    """One job for several runs of a model; the same weights, in the same run folders."""
+    """One job for a step of several runs; the same weights and metrics, in the same folders."""
     results, model = "my results", "runs/demo/digits/vae/lars_T2/seed0/model.safetensors"
-    weights = {}
+    weights, metrics = {}, {}
     for together in (1, 3):
         folder = copy_workflow(tmp_path / str(together))
         (folder / "together.yaml").write_text(f"runs_per_process: {together}")
         configs = [*DEMO, "together.yaml"]
+        run = folder / results / Path(model).parent
         done = snakemake(folder, f"{results}/{model}", configfiles=configs)
         assert done.returncode == 0, done.stdout
-        assert len(list(folder.glob(f"{results}/runs/*/*/*/*/*/run.json"))) == together
-        assert ("train_together" in done.stdout) == (together > 1)
-        weights[together] = (folder / results / model).read_bytes()
+        done = snakemake(
+            folder, str(run.relative_to(folder) / "metrics.json"), configfiles=configs
+        )
+        assert done.returncode == 0, done.stdout
+        for step, record in RECORDS.items():
+            assert len(list(folder.glob(f"{results}/runs/*/*/*/*/*/{record}"))) == together
+            logs = list((folder / results / "logs" / step).glob("together_*.log"))
+            assert len(logs) == (together > 1)
+        weights[together] = (run / "model.safetensors").read_bytes()
+        metrics[together] = without_timings(read_json(run / "metrics.json"))
     assert weights[1] == weights[3]
+    assert metrics[1] == metrics[3]

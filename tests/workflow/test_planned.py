@@ -7,9 +7,9 @@ from xml.etree import ElementTree
 
 import pytest
 from changed_config import all_runs, paper_tables
-from small_workflow import DEMO, ROOT, TINY_DEMO, planned, run_jobs, snakemake
+from small_workflow import DEMO, ROOT, STEPS, TINY_DEMO, planned, run_jobs, snakemake
 
-from resampled_priors.experiment import Run, load_config, merge, table_runs
+from resampled_priors.experiment import Run, load_config, merge, runs_trained_together, table_runs
 
 
 @pytest.mark.parametrize("seeds", [[0], [0, 1, 2]])
@@ -31,17 +31,20 @@ def test_every_run_of_the_paper_is_planned_once(fresh, seeds):
 def test_the_demo_plans_all_tables_on_the_digits(fresh):
     done = snakemake(fresh, "--dry-run", "tables", configfiles=["config/demo.yaml"])
     counts = dict(re.findall(r"^(\w+) +(\d+)$", done.stdout, flags=re.MULTILINE))
-    assert counts == {
+    together = {name for name in counts if "_together_" in name}
+    assert {name: n for name, n in counts.items() if name not in together} == {
         "prepare": "1",
-        "train": "24",
-        "fit_posthoc": "1",
-        "estimate_z": "25",
-        "evaluate": "25",
+        "fit_posthoc": "1",  # and its Z and NLL, of the one run that is trained alone
+        "estimate_z": "1",
+        "evaluate": "1",
         "table": "8",
         "tables": "1",
-        "total": "85",
+        "total": "40",
     }
-    assert "rule train" not in done.stdout and len(done.stdout.splitlines()) < 50
+    groups = {step: {n for n in together if n.startswith(step)} for step in STEPS}
+    assert {step: len(names) for step, names in groups.items()} == dict.fromkeys(STEPS, 9)
+    assert sum(map(len, groups.values())) == len(together)
+    assert "rule train" not in done.stdout and len(done.stdout.splitlines()) < 70
     assert "Time at the rates measured on cpu, one job after another:" in done.stdout
     assert "dynamic_mnist" not in done.stdout
 
@@ -52,7 +55,11 @@ def test_rivals_are_planned_by_a_target_of_their_own(fresh):
     config = load_config([ROOT / "config.yaml", ROOT / "config/demo.yaml"])
     tables = [table for table in config["tables"] if table.startswith("tableR")]
     runs = {run for table in tables for run in table_runs(config, table)}
-    assert (counts["table"], counts["figure"], counts["evaluate"]) == ("2", "1", str(len(runs)))
+    groups = runs_trained_together(config)
+    shown = {n for n, group in enumerate(groups) if runs.intersection(group)}
+    alone = sum("base" in config["priors"][run.prior] for run in runs)
+    assert (counts["table"], counts["figure"], counts["evaluate"]) == ("2", "1", str(alone))
+    assert {n for n in range(len(groups)) if f"evaluate_together_{n}" in counts} == shown
     assert {run.dataset for run in runs} == {"digits"}
 
 
@@ -103,7 +110,7 @@ def test_the_snakefile_where_the_workflow_catalog_looks(fresh):
     arguments = ("--snakefile", "workflow/Snakefile", "--dry-run", "tables")
     done = snakemake(fresh, *arguments, configfiles=["config/demo.yaml"])
     assert done.returncode == 0, done.stdout
-    assert re.search(r"^total +85$", done.stdout, flags=re.MULTILINE)
+    assert re.search(r"^total +40$", done.stdout, flags=re.MULTILINE)
 
 
 @pytest.mark.parametrize(

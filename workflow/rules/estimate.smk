@@ -25,11 +25,12 @@ def print_estimate():
     jobs = []
     for job in workflow.dag.needrun_jobs(exclude_finished=False):
         step = steps.get(job.rule)
+        alone, together, _ = str(job.rule).partition("_together_")
         if step is not None:
             jobs.append((step, run_of(job.wildcards)))
-        elif str(job.rule).startswith("train_together_"):
-            folders = [os.path.dirname(model) for model in job.output.model]
-            jobs += [("train", experiment.Run.from_folder(folder)) for folder in folders]
+        elif together:
+            folders = dict.fromkeys(map(os.path.dirname, job.output))
+            jobs += [(alone, experiment.Run.from_folder(folder)) for folder in folders]
     if jobs:
         print(timing.estimate(config, jobs, RESULTS), file=sys.stderr)
     if len(workflow.dag) and not LISTED:
