@@ -21,6 +21,7 @@ from .experiment import (
     resolve_toy,
     resolve_z,
     table_runs,
+    table_runs_of_other_budgets,
 )
 from .machine.terminal import any_terminal
 from .options import (
@@ -206,7 +207,8 @@ def table(
     """Build a table from the runs that are there: writes NAME.csv, .md, .tex, .html."""
 
     def resolve(config: Config) -> Config:
-        _check_runs(config, table_runs(config, name), results)
+        runs = table_runs(config, name) + table_runs_of_other_budgets(config, name)
+        _check_runs(config, runs, results)
         return resolve_table(config, name)
 
     settings = given.to("table", resolve)

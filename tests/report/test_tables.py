@@ -48,10 +48,16 @@ def results(tmp_path: Path) -> Path:
 
 
 def write_run(
-    results: Path, run: str, seed: int = 0, verified: bool = True, training=None, **metrics
+    results: Path,
+    run: str,
+    seed: int = 0,
+    verified: bool = True,
+    training=None,
+    budget: str = "short",
+    **metrics,
 ) -> Path:
     """A run folder with what a table reads of it."""
-    folder = results / "runs" / "short" / run / f"seed{seed}"
+    folder = results / "runs" / budget / run / f"seed{seed}"
     folder.mkdir(parents=True)
     (folder / "metrics.json").write_text(json.dumps(METRICS | {"seed": seed} | metrics))
     data = [{"name": "a", "verified": True}, {"name": "b", "verified": verified}]
@@ -314,6 +320,33 @@ SMALL = {
         }
     }
 }
+
+
+def test_a_column_of_another_budget_shows_what_is_there(results):
+    """With its own sentence in the caption; what is not there is not missing, and not trained."""
+    columns = [{"metric": "nll"}, {"metric": "nll", "budget": "converged", "label": "later"}]
+    changed = {"tables": {"small": SMALL["tables"]["small"] | {"columns": columns}}}
+    write_run(results, "digits/vae/standard", nll=100.5)
+    write_run(results, "digits/vae/lars_T2", nll=98.1)
+    later = {"budget": "converged", "iterations": 200_000}
+    write_run(results, "digits/vae/standard", nll=95.25, **later)
+    tables.write_table("small", spec("small", **changed), results)
+    assert markdown_row(results, "small", "standard") == ["100.50", "95.25"]
+    assert markdown_row(results, "small", "LARS; T = 2") == ["98.10", "—"]
+    text = markdown(results, "small")
+    assert "Budget short: 20,000 iterations" in text
+    assert "Budget converged: 200,000 iterations" in text
+    assert "Missing runs: runs/short/digits/vae/maf/seed0\n" in text
+    made_from = json.loads((results / "small.json").read_text())["made_from"]
+    assert "runs/converged/digits/vae/standard/seed0/metrics.json" in made_from
+
+    config = merge(CONFIG, changed)
+    assert {run.budget for run in table_runs(config, "small")} == {"short"}
+    others = experiment.table_runs_of_other_budgets(config, "small")
+    assert [run.budget for run in others] == ["converged"] * 3
+    with refused("unknown .*convergd"):
+        columns[1]["budget"] = "convergd"
+        table_runs(merge(CONFIG, changed), "small")
 
 
 def test_markdown_golden(results):

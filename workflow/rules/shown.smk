@@ -26,6 +26,12 @@ def table_runs(wildcards):
     return available(experiment.table_runs(config, wildcards.table), "metrics.json")
 
 
+def runs_of_other_budgets(table):
+    """Those that a table shows where they are there: no inputs, so that no table has them trained."""
+    others = there(experiment.table_runs_of_other_budgets(config, table), "metrics.json")
+    return [run.folder for run in others]
+
+
 def figure_runs(wildcards):
     """The runs of a figure; those that are far enough only, where the config says partial."""
     return runs_of_figure(wildcards.figure)

@@ -24,6 +24,7 @@ rule table:
         runtime=per_attempt(10),
     params:
         settings=lambda w: json.dumps(experiment.resolve_table(config, w.table)),
+        others=lambda w: runs_of_other_budgets(w.table),  # when one is there, the table is made again
         folder=subpath(output.csv, parent=True),
     shell:
         "resampled-priors table {wildcards.table} --results {params.folder:q}"

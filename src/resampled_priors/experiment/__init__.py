@@ -17,7 +17,13 @@ from .resolve import (
     resolve_toy,
     resolve_z,
 )
-from .tables import Cell, resolve_table, table_cells, table_runs
+from .tables import (
+    Cell,
+    resolve_table,
+    table_cells,
+    table_runs,
+    table_runs_of_other_budgets,
+)
 from .validation import load_config, validate_config
 
 __all__ = [
@@ -47,6 +53,7 @@ __all__ = [
     "runs_trained_together",
     "table_cells",
     "table_runs",
+    "table_runs_of_other_budgets",
     "validate_config",
     "with_other_budgets",
 ]

@@ -11,7 +11,11 @@ from .resolve import budget
 
 @dataclass(frozen=True)
 class Cell:
-    """One cell of a table: a metric of some runs, or a number quoted from elsewhere."""
+    """One cell of a table: a metric of some runs, or a number quoted from elsewhere.
+
+    Attributes:
+        budget: another than that in force: shown where it is there, and no table has it trained.
+    """
 
     row: str
     column: str
@@ -20,15 +24,16 @@ class Cell:
     model: str | None = None
     prior: str | None = None
     quoted: float | None = None
+    budget: str | None = None
 
     @property
     def measured(self) -> bool:
         return self.model is not None and self.prior is not None
 
     def run(self, budget: str, seed: int) -> Run:
-        """A run that a measured cell shows."""
+        """A run that a measured cell shows, where this budget is in force."""
         assert self.model is not None and self.prior is not None
-        return Run(budget, self.dataset, self.model, self.prior, seed)
+        return Run(self.budget or budget, self.dataset, self.model, self.prior, seed)
 
     @property
     def coordinates(self) -> str:
@@ -57,7 +62,10 @@ def table_cells(config: Config, table: str) -> list[Cell]:
                 model=place.get("model"),
                 prior=place.get("prior"),
                 quoted=row.get("quoted", {}).get(place.get("dataset")),
+                budget=place.get("budget"),
             )
+            if cell.budget is not None:
+                lookup(config, "budgets", cell.budget, f"tables.{table}")
             lookup(config, "datasets", cell.dataset, f"tables.{table}")
             if cell.measured:
                 lookup(config, "models", cell.model, f"tables.{table}")
@@ -85,14 +93,18 @@ def table_cells(config: Config, table: str) -> list[Cell]:
 
 
 def table_runs(config: Config, table: str) -> list[Run]:
-    """The runs a table shows, each once, in order of appearance."""
-    seeds = budget(config)["seeds"]
-    runs = [
-        cell.run(config["budget"], seed)
-        for cell in table_cells(config, table)
-        if cell.measured
-        for seed in seeds
-    ]
+    """The runs of the budget in force that a table shows, each once, in order of appearance."""
+    return [run for run in _shown(config, table) if run.budget == config["budget"]]
+
+
+def table_runs_of_other_budgets(config: Config, table: str) -> list[Run]:
+    """The runs that a table shows where they are there, each once."""
+    return [run for run in _shown(config, table) if run.budget != config["budget"]]
+
+
+def _shown(config: Config, table: str) -> list[Run]:
+    cells = [cell for cell in table_cells(config, table) if cell.measured]
+    runs = [cell.run(config["budget"], s) for cell in cells for s in budget(config)["seeds"]]
     return list(dict.fromkeys(runs))
 
 

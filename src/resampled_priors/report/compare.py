@@ -114,7 +114,9 @@ def _last_digit(value: float) -> int:
 
 
 def read_table(name: str, config: Config, results: Path) -> list[Compared]:
-    """The cells of ``results/NAME.csv`` that have both numbers; none where there is no table.
+    """The cells of ``results/NAME.csv`` that have both numbers, of the budget in force.
+
+    None where there is no table.
 
     Raises:
         ResampledPriorsError: a damaged table, or metrics.json of its runs.
@@ -123,7 +125,8 @@ def read_table(name: str, config: Config, results: Path) -> list[Compared]:
     if not path.exists():
         return []
     try:
-        rows = pd.read_csv(path).to_dict("records")
+        rows = pd.read_csv(path)
+        rows = rows[rows["budget"] == config["budget"]].to_dict("records")
         return [cell for row in rows for cell in _cell(row, config, results)]
     except (KeyError, TypeError, ValueError) as error:
         raise ResampledPriorsError(

@@ -80,7 +80,7 @@ def table_status(config: Config, name: str, results: Path) -> RenderableType:
     spec = resolve_table(config, name)
 
     def text(row: pd.Series) -> str:
-        place = (spec["budget"], row["dataset"], row["model"], row["prior"])
+        place = (row["budget"], row["dataset"], row["model"], row["prior"])
         runs = [Run(*place, seed) for seed in spec["seeds"]]
         waiting = {_short(*states[run]): None for run in runs if states.get(run, DONE) != DONE}
         there = pd.notna(row.get("device")) or pd.notna(row["quoted"])

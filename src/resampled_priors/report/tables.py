@@ -52,7 +52,8 @@ def table_row(
     name: str, cell: Cell, budget: str, seeds: list[int], results: Path
 ) -> dict[str, Any]:
     """One row of ``table_rows``."""
-    row: dict[str, Any] = {"table": name, **vars(cell), "budget": budget, "ours": math.nan}
+    row: dict[str, Any] = {"table": name, **vars(cell), "ours": math.nan}
+    row["budget"] = cell.budget or budget
     values = paper_values().get(name, {}).get(cell.coordinates, {})
     row["paper"] = values.get(cell.metric, math.nan)
     if not cell.measured:
@@ -62,7 +63,8 @@ def table_row(
         row |= {"published": published.nll, "source": published.source}
     folders = {s: results / cell.run(budget, s).folder for s in seeds}
     there = {s: f for s, f in folders.items() if (f / "metrics.json").is_file()}
-    row["missing"] = MANY.join(cell.run(budget, s).folder for s in seeds if s not in there)
+    wanted = seeds if row["budget"] == budget else []
+    row["missing"] = MANY.join(cell.run(budget, s).folder for s in wanted if s not in there)
     if not there:
         return row
     metrics = pd.DataFrame([_read(folder, cell.metric) for folder in there.values()])
@@ -154,13 +156,12 @@ def caption(spec: Config, rows: pd.DataFrame) -> str:
         sentences.append("In parentheses: the paper's.")
     if "published" in rows:
         sentences.append("In square brackets: another paper's, with networks of its own.")
-    if "iterations" in rows and rows["ours"].notna().any():
-        there = rows[rows["ours"].notna()]
-        devices = sorted({d for names in there["device"] for d in names.split(MANY)})
+    for budget, shown in rows[rows["ours"].notna()].groupby("budget", sort=False):
+        devices = sorted({d for names in shown["device"] for d in names.split(MANY)})
         sentences.append(
-            f"Budget {spec['budget']}: {_range(there['iterations'])} iterations, "
-            f"K = {_range(there['num_importance_samples'])} importance samples, "
-            f"S up to {_range(there['num_z_samples'].nlargest(1))} samples for Z, "
+            f"Budget {budget}: {_range(shown['iterations'])} iterations, "
+            f"K = {_range(shown['num_importance_samples'])} importance samples, "
+            f"S up to {_range(shown['num_z_samples'].nlargest(1))} samples for Z, "
             f"seeds {', '.join(map(str, spec['seeds']))}, on {', '.join(devices)}."
         )
     return " ".join(sentences)
