@@ -25,12 +25,13 @@ def print_estimate():
     jobs = []
     for job in workflow.dag.needrun_jobs(exclude_finished=False):
         step = steps.get(job.rule)
-        alone, together, _ = str(job.rule).partition("_together_")
         if step is not None:
             jobs.append((step, run_of(job.wildcards)))
-        elif together:
-            folders = dict.fromkeys(map(os.path.dirname, job.output))
-            jobs += [(alone, experiment.Run.from_folder(folder)) for folder in folders]
+            continue
+        for step in set(steps.values()):
+            if f"{step}_together_" in str(job.rule):  # whose name a module puts a word before
+                folders = dict.fromkeys(map(os.path.dirname, job.output))
+                jobs += [(step, experiment.Run.from_folder(folder)) for folder in folders]
     if jobs:
         print(timing.estimate(config, jobs, RESULTS), file=sys.stderr)
     if len(workflow.dag) and not LISTED:
