@@ -12,7 +12,7 @@ from training_runs import train_model
 from resampled_priors.data.dataset import load_dataset
 from resampled_priors.errors import ResampledPriorsError
 from resampled_priors.experiment import Run, load_config, resolve_run
-from resampled_priors.progress import tensorboard
+from resampled_priors.progress import progress_bar, tensorboard
 from resampled_priors.runs.training import build_run_model
 
 NAMES = {"loss", "recons", "kl", "kl_weight", "z", "learning_rate"}
@@ -52,6 +52,16 @@ def test_a_line_of_a_log_says_all(run, tmp_path, capsys):
     found = re.fullmatch(progress, line)
     assert found, line
     assert found[1] == f"{loss:.2f}" and found[2] == f"{z:.2g}"
+
+
+def test_bars_side_by_side_are_plain_lines_of_a_log(capsys):
+    bars = [progress_bar(total=2, desc=name) for name in ("one", "other")]
+    for bar in bars:
+        bar.update(2)
+        bar.close()
+    text = capsys.readouterr().err
+    assert all(line.isprintable() for line in text.splitlines())
+    assert [line.partition(":")[0] for line in text.splitlines()].count("other") >= 2
 
 
 def test_tensorboard_shows_the_rows_of_the_csv_and_changes_no_run(run, tmp_path):

@@ -28,7 +28,9 @@ def progress_bar(**options: Any) -> tqdm:
     """A tqdm bar with tqdm's own options; a line every 30 seconds where there is no terminal."""
     if sys.stderr.isatty():
         return tqdm(dynamic_ncols=True, **options)
-    return tqdm(file=_Lines(), ascii=True, ncols=100, mininterval=30, maxinterval=30, **options)
+    # At position 0, else the bars of runs side by side move a cursor that a log has not.
+    every = {"mininterval": 30, "maxinterval": 30}
+    return tqdm(file=_Lines(), ascii=True, ncols=100, position=0, **every, **options)
 
 
 @contextmanager
