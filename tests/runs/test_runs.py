@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import time
 from pathlib import Path
 
 import pandas as pd
@@ -250,7 +251,10 @@ def test_runs_trained_together_end_as_if_trained_alone(digits, tmp_path):
         )
         for n, (prior, seed) in enumerate(kinds, start=4)
     }
+    start = time.monotonic()
     train_runs_together(settings, digits, "cpu")
+    spent = [read_json(folder / "run.json")["train_seconds"] for folder in settings]
+    assert 0 < min(spent) and sum(spent) < time.monotonic() - start  # each its own turns
     for folder, of_run in settings.items():
         alone = tmp_path / "alone" / folder.name
         torch.seed()

@@ -27,18 +27,19 @@ def train(trainer: Trainer, after_turn: Callable[[], None] = lambda: None) -> No
 
 def turn(trainer: Trainer) -> None:
     """A step, or several at once on a GPU, and what is due after it: a row, a validation."""
-    trainer.advance(until=_next_stop(trainer))
-    iteration = trainer.progress.iteration
-    if row_is_due(trainer):
-        log(trainer)
-    stopping = trainer.early_stopping
-    if stopping is not None and stopping.is_due(iteration):
-        trainer.check_finite()
-        trainer.model.finish(trainer.means)
-        images = trainer.data.evaluation_images("validation", seed=0).to(trainer.device)
-        nll = stopping.validate(trainer.model, images, iteration)
-        if trainer.progress.rows:
-            trainer.progress.rows[-1]["validation_nll"] = nll
+    with trainer.clock():
+        trainer.advance(until=_next_stop(trainer))
+        iteration = trainer.progress.iteration
+        if row_is_due(trainer):
+            log(trainer)
+        stopping = trainer.early_stopping
+        if stopping is not None and stopping.is_due(iteration):
+            trainer.check_finite()
+            trainer.model.finish(trainer.means)
+            images = trainer.data.evaluation_images("validation", seed=0).to(trainer.device)
+            nll = stopping.validate(trainer.model, images, iteration)
+            if trainer.progress.rows:
+                trainer.progress.rows[-1]["validation_nll"] = nll
 
 
 def is_finished(trainer: Trainer) -> bool:

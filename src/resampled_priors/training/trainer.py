@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -79,7 +80,7 @@ class Trainer:
             with_errors_suppressed = torch._dynamo.config.patch(suppress_errors=True)
             self.terms = with_errors_suppressed(torch.compile(model.training_terms))
         self.progress = Progress()
-        self.started = time.monotonic()
+        self.turn_began: float | None = None
         self.unset: set[str] = set()  # tensors that are NaN until training has ended
 
     def start(self) -> None:
@@ -147,9 +148,17 @@ class Trainer:
 
     # ---- state ----------------------------------------------------------------------------
 
+    @contextmanager
+    def clock(self) -> Iterator[None]:
+        """Count the time within: that of this training alone, where several take turns."""
+        self.turn_began = time.monotonic()
+        yield
+        self.progress.seconds, self.turn_began = self.seconds(), None
+
     def seconds(self) -> float:
         """Time spent on training, in earlier attempts up to their last checkpoint, too."""
-        return self.progress.seconds + time.monotonic() - self.started
+        began = self.turn_began
+        return self.progress.seconds + (0.0 if began is None else time.monotonic() - began)
 
     def tensors(self) -> dict[str, Tensor]:
         """Every tensor that a step changes, by name."""
@@ -184,7 +193,7 @@ class Trainer:
         """
         self.check_finite()
         state = {name: part.state_dict() for name, part in self.parts.items()}
-        state["progress"] = asdict(self.progress) | {"seconds": self.seconds()}
+        state["progress"] = asdict(self.progress)
         if self.early_stopping is not None:
             state["early_stopping"] = self.early_stopping.state_dict()
         return state
@@ -195,7 +204,6 @@ class Trainer:
         self.progress = Progress(**state["progress"])
         if self.early_stopping is not None:
             self.early_stopping.load_state_dict(state["early_stopping"])
-        self.started = time.monotonic()
         self.note_unset()
 
     def weights(self) -> dict[str, Tensor]:
