@@ -107,7 +107,11 @@ def test_every_parameter_of_a_prior_and_of_the_encoder_it_uses_is_trained(data_f
     data = load_dataset(data_files["digits"])
     images = data.means("train")
     model.start(images)
-    assert torch.cdist(model.prior.proposal.images, images).min(dim=1).values.max() < 1e-2
+    # Not by a product of matrices, whose rounding is 0.01 at a distance of 0.
+    distances = torch.cdist(
+        model.prior.proposal.images, images, compute_mode="donot_use_mm_for_euclid_dist"
+    )
+    assert distances.min(dim=1).values.max() < 1e-2
     terms = model.terms(data.evaluation_images("validation", 0)[:16], 1, training=True)
     (terms.log_prior.mean() + terms.log_likelihood.mean()).backward()
     assert all(p.grad is not None and p.grad.any() for p in model.parameters())

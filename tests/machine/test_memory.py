@@ -47,7 +47,7 @@ PLANE = "results/runs/small/dynamic_mnist/vae_2d/lars/seed0"
 def stated():
     """Rule -> the memory that it asks for at the first attempt, in MB, as Snakemake says it."""
     command = [sys.executable, "-m", "snakemake", "--dry-run", "-p", "--cores", "1", "--forceall"]
-    command += ["all", "--configfile", "config/demo.yaml"]
+    command += ["all", "--configfile", "config/demo.yaml", "--config", "runs_per_process=1"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     found = {}
     for block in re.split(r"\n(?=\[|(?:local)?rule )", done.stdout):
