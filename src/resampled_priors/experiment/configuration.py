@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import Any
 
 import jsonschema
+import referencing
+import referencing.jsonschema
 import yaml
 
 from ..errors import ResampledPriorsError
@@ -78,7 +80,10 @@ def _validator() -> jsonschema.Draft202012Validator:
         yaml.safe_load(files(__package__).joinpath(name).read_text(encoding="utf-8"))
         for name in ("config.schema.yaml", "families.schema.yaml")
     )
-    schema["$defs"]["families"] = families  # found there by its $id
+    # A part of the schema would be looked for anew at every reference: 0.4 s a start.
+    registry = referencing.Registry().with_resource(
+        families["$id"], referencing.jsonschema.DRAFT202012.create_resource(families)
+    )
     draft = jsonschema.Draft202012Validator
     # JSON schema takes 10.0 for an integer, YAML's .nan and .inf for numbers, 10**400 for both.
     types = draft.TYPE_CHECKER.redefine_many(
@@ -87,7 +92,7 @@ def _validator() -> jsonschema.Draft202012Validator:
             "number": lambda _, value: type(value) in (int, float) and abs(value) <= LARGEST,
         }
     )
-    return jsonschema.validators.extend(draft, type_checker=types)(schema)
+    return jsonschema.validators.extend(draft, type_checker=types)(schema, registry=registry)
 
 
 def check_schema(config: Config, place: str = "") -> None:
