@@ -25,6 +25,7 @@ from .compare import (
     read_table,
     seed_spread,
 )
+from .gains import gains_over_standard
 
 MAIN = ("nll", "elbo", "kl")  # whose order is explained
 HEADING = "## Beside the paper's numbers"
@@ -59,7 +60,7 @@ def comparison(config: Config, results: Path) -> str:
     shown = read_figures(config, results)
     found["figures"] = ("Figures of latent spaces", shown, {})  # other KLs than those of tables
     parts = [
-        "\n\n".join([f"### {title}", *_about(name, cells, config, known)])
+        "\n\n".join([f"### {title}", *_about(name, cells, config, known), *_rivals(results, name)])
         for name, (title, cells, known) in found.items()
         if any(cell.run for cell in cells)
     ]
@@ -127,6 +128,16 @@ def _gains(
     table = pd.DataFrame(rows).to_markdown(index=False, disable_numparse=True)
     metric = LABELS[cells[0].metric]
     return [f"What LARS gains in {metric} over its proposal as the prior:", table]
+
+
+def _rivals(results: Path, name: str) -> list[str]:
+    """What each prior of a table of rivals gains over the standard prior; or nothing."""
+    path = results / f"{name}.csv"
+    table = gains_over_standard(path) if path.exists() else pd.DataFrame()
+    if table.empty:
+        return []
+    text = "What each prior gains in NLL over the standard one (in the paper) [in another paper]:"
+    return [text, table.to_markdown(disable_numparse=True)]
 
 
 def _within(exchange: Exchange) -> str:
