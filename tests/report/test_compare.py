@@ -104,7 +104,7 @@ def test_noise_is_two_standard_errors_by_the_spread_over_seeds(tmp_path, seeds_a
     spread, runs = compare.seed_spread(tmp_path, CONFIG["budget"])
     assert spread["nll"] == pytest.approx(seeds_apart) and len(runs) == 7
     assert side in section(tmp_path)["Table D.3"]  # 2 s √(1/3 + 1/3)
-    assert f"pooled over the runs that have several ({VAE}/lars," in " ".join(
+    assert f"pooled over the runs that have several ({VAE}/lars: 3," in " ".join(
         explain.comparison(CONFIG, tmp_path).split()
     )
 
@@ -116,10 +116,10 @@ def test_the_spread_is_pooled_over_runs_of_this_budget_by_their_seeds(tmp_path):
         write_metrics(tmp_path, f"{VAE}/standard", seed, nll=nll)
     write_metrics(tmp_path, f"{VAE}/maf", 0, nll=70.0)
     spread, runs = compare.seed_spread(tmp_path, CONFIG["budget"])
-    assert runs == [f"{VAE}/lars", f"{VAE}/standard"]
+    assert runs == {f"{VAE}/lars": 2, f"{VAE}/standard": 3}
     assert spread["nll"] == pytest.approx(math.sqrt((0.5 + 6.0) / (1 + 2)))
     assert spread["z"] == pytest.approx(math.sqrt(0.5 / 3))
-    assert compare.seed_spread(tmp_path, "another") == ({}, [])
+    assert compare.seed_spread(tmp_path, "another") == ({}, {})
 
 
 def test_quoted_systems_have_their_place_in_the_order(tmp_path):

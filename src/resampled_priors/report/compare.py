@@ -194,8 +194,8 @@ def _figure_cells(figure: str, numbers: Numbers) -> list[Compared]:
     return cells
 
 
-def seed_spread(results: Path, budget: str) -> tuple[Spread, list[str]]:
-    """The standard deviation over seeds of each metric, and the runs that it is pooled from."""
+def seed_spread(results: Path, budget: str) -> tuple[Spread, dict[str, int]]:
+    """The standard deviation over seeds of each metric, and the seeds of each run it is from."""
     seeds: dict[str, list[Path]] = defaultdict(list)
     for path in files_of_runs(results, "metrics.json"):
         run = Run.from_folder(path.parent)
@@ -210,7 +210,7 @@ def seed_spread(results: Path, budget: str) -> tuple[Spread, list[str]]:
             values = [np.log(of_run) for of_run in values]
         squares = sum(np.var(of_run) * len(of_run) for of_run in values)
         spread[metric] = math.sqrt(squares / freedom)
-    return spread, sorted(several)
+    return spread, {run: len(several[run]) for run in sorted(several)}
 
 
 # ---- comparisons ----------------------------------------------------------------------------

@@ -67,9 +67,10 @@ def comparison(config: Config, results: Path) -> str:
     return "\n\n".join([_introduction(spread, several), *parts]) if parts else ""
 
 
-def _introduction(spread: Spread, several: list[str]) -> str:
+def _introduction(spread: Spread, several: dict[str, int]) -> str:
     values = ", ".join(f"{LABELS[key]} {value:.2g}" for key, value in spread.items())
-    chance = KNOWN.format(runs=", ".join(several), spread=values) if several else UNKNOWN
+    runs = ", ".join(f"{run}: {count}" for run, count in several.items())
+    chance = KNOWN.format(runs=runs, spread=values) if several else UNKNOWN
     text = " ".join(INTRODUCTION.format(chance=chance).split())
     return f"{HEADING}\n\n{textwrap.fill(text, 100)}"
 
